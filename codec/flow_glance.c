@@ -1,0 +1,480 @@
+#include "flow_glance.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* The members of the top level, of messages and of connections that are looked at. */
+enum key {
+    KEY_OTHER,
+    KEY_ADDRESS,
+    KEY_AUTHORITY,
+    KEY_CLIENT_CONNECTION,
+    KEY_ERROR,
+    KEY_HEADERS,
+    KEY_HOST,
+    KEY_HTTP_VERSION,
+    KEY_ID,
+    KEY_METHOD,
+    KEY_NAME,
+    KEY_PATH,
+    KEY_PEERNAME,
+    KEY_PORT,
+    KEY_QUESTIONS,
+    KEY_REQUEST,
+    KEY_RESPONSE,
+    KEY_SCHEME,
+    KEY_SERVER_CONNECTION,
+    KEY_STATUS_CODE,
+    KEY_TIMESTAMP,
+    KEY_TIMESTAMP_CREATED,
+    KEY_TIMESTAMP_START,
+    KEY_TYPE,
+    KEY_VERSION,
+    KEY_WEBSOCKET,
+};
+
+/* The names by length: most of a record's members are told apart by that alone. */
+static enum key key_of(const uint8_t *name, size_t size)
+{
+#define KEY(text, value)                                                                           \
+    if (memcmp(name, text, sizeof(text) - 1) == 0)                                                 \
+        return value;
+    switch (size) {
+    case 2:
+        KEY("id", KEY_ID)
+        break;
+    case 4:
+        KEY("host", KEY_HOST)
+        KEY("path", KEY_PATH)
+        KEY("port", KEY_PORT)
+        KEY("type", KEY_TYPE)
+        KEY("name", KEY_NAME)
+        break;
+    case 5:
+        KEY("error", KEY_ERROR)
+        break;
+    case 6:
+        KEY("method", KEY_METHOD)
+        KEY("scheme", KEY_SCHEME)
+        break;
+    case 7:
+        KEY("headers", KEY_HEADERS)
+        KEY("request", KEY_REQUEST)
+        KEY("version", KEY_VERSION)
+        KEY("address", KEY_ADDRESS)
+        break;
+    case 8:
+        KEY("response", KEY_RESPONSE)
+        KEY("peername", KEY_PEERNAME)
+        break;
+    case 9:
+        KEY("authority", KEY_AUTHORITY)
+        KEY("websocket", KEY_WEBSOCKET)
+        KEY("questions", KEY_QUESTIONS)
+        KEY("timestamp", KEY_TIMESTAMP)
+        break;
+    case 11:
+        KEY("client_conn", KEY_CLIENT_CONNECTION)
+        KEY("server_conn", KEY_SERVER_CONNECTION)
+        KEY("status_code", KEY_STATUS_CODE)
+        break;
+    case 12:
+        KEY("http_version", KEY_HTTP_VERSION)
+        break;
+    case 15:
+        KEY("timestamp_start", KEY_TIMESTAMP_START)
+        break;
+    case 17:
+        KEY("timestamp_created", KEY_TIMESTAMP_CREATED)
+        break;
+    default:
+        break;
+    }
+#undef KEY
+    return KEY_OTHER;
+}
+
+/* A piece of the record: where its content starts and how long it is. size 0 at 0: none. */
+struct piece {
+    size_t at, size;
+    char type;
+};
+
+/* Times and parts that depend on the flow's type, which may stand behind them in the record. */
+struct facts {
+    struct flow_glance *glance;
+    struct record *record;
+    const struct tnet_need *need;
+    struct tnet_need need_storage;
+    struct flow_error *error;
+    struct piece client, server; /* looked at only if the rest leaves a question open */
+    double client_start, created, message_start, message_time;
+    struct bytes address, peername, question;
+    int64_t address_port, peername_port;
+    bool has_type, has_request, has_version;
+    bool unusual;
+};
+
+/* Steps to the element at *from inside a container that ends at `end`. This runs a hundred times a
+ * flow: what is sound and in memory takes the short way, all else is tnet_element's to judge. */
+static inline bool step(struct facts *facts, size_t *from, size_t end, struct piece *piece)
+{
+    const uint8_t *text = facts->record->text.data;
+    struct tnet_element element;
+    if (!facts->need) {
+        size_t at = *from;
+        size_t size = 0;
+        /* The record ends in a tag, so a run of digits ends inside it. */
+        for (uint8_t digit; (digit = (uint8_t)(text[at] - '0')) < 10; at++)
+            size = size * 10 + digit;
+        size_t digits = at - *from;
+        if (digits && digits <= TNET_LENGTH_DIGITS && text[at] == ':' && at < end &&
+            size < end - at - 1) {
+            *piece = (struct piece){at + 1, size, (char)text[at + 1 + size]};
+            *from = at + 1 + size + 1;
+            return true;
+        }
+    }
+    if (!tnet_element(facts->record->text, *from, end, facts->record->offset, facts->need, &element,
+                      facts->error))
+        return false;
+    *piece = (struct piece){*from + element.content, (size_t)element.size, element.type};
+    *from = piece->at + piece->size + 1;
+    return true;
+}
+
+/* The content of a short string or number; nothing if it is another kind or long. */
+static struct bytes content(struct facts *facts, const struct piece *piece, char type,
+                            char other_type)
+{
+    struct bytes text = {facts->record->text.data + piece->at, piece->size};
+    if ((piece->type != type && piece->type != other_type) || piece->size > RECORD_LONG_STRING) {
+        facts->unusual |= piece->type != '~';
+        return bytes_make("", 0);
+    }
+    if (facts->need && !record_need(facts->record, piece->at, piece->size, facts->error))
+        return bytes_make("", 0);
+    return text;
+}
+
+static struct bytes string_of(struct facts *facts, const struct piece *piece)
+{
+    return content(facts, piece, ',', ';');
+}
+
+static double time_of(struct facts *facts, const struct piece *piece)
+{
+    char text[40];
+    char *end;
+    struct bytes digits = content(facts, piece, '#', '^');
+    if (!digits.size || digits.size >= sizeof text)
+        return 0;
+    memcpy(text, digits.data, digits.size);
+    text[digits.size] = '\0';
+    double seconds = strtod(text, &end);
+    return *end ? 0 : seconds;
+}
+
+static int64_t integer_of(struct facts *facts, const struct piece *piece)
+{
+    int64_t number = 0;
+    struct bytes digits = content(facts, piece, '#', '#');
+    for (size_t i = 0; i < digits.size; i++) {
+        if (digits.data[i] < '0' || digits.data[i] > '9' || i == 18) {
+            facts->unusual = true;
+            return 0;
+        }
+        number = number * 10 + (digits.data[i] - '0');
+    }
+    return number;
+}
+
+/* Steps over a key and its member. */
+static bool step_member(struct facts *facts, size_t *from, size_t end, enum key *key,
+                        struct piece *member)
+{
+    struct piece name;
+    if (!step(facts, from, end, &name) || !step(facts, from, end, member))
+        return false;
+    *key = KEY_OTHER;
+    if ((name.type != ',' && name.type != ';') || name.size > 20)
+        return true;
+    struct bytes text = string_of(facts, &name);
+    *key = key_of(text.data, text.size);
+    return true;
+}
+
+typedef bool member_handler(struct facts *facts, enum key key, const struct piece *member);
+
+static bool walk(struct facts *facts, const struct piece *dict, member_handler *handle)
+{
+    enum key key;
+    struct piece member;
+    size_t from = dict->at;
+    size_t end = dict->at + dict->size;
+    if (dict->type != '}') {
+        facts->unusual |= dict->type != '~';
+        return true;
+    }
+    while (from < end)
+        if (!step_member(facts, &from, end, &key, &member) || !handle(facts, key, &member))
+            return false;
+    return true;
+}
+
+static bool walk_headers(struct facts *facts, const struct piece *headers)
+{
+    size_t from = headers->at;
+    size_t end = headers->at + headers->size;
+    struct flow_target *target = &facts->glance->target;
+    struct piece field, name, value;
+    if (headers->type != ']')
+        return true;
+    while (from < end) {
+        if (!step(facts, &from, end, &field))
+            return false;
+        size_t inside = field.at;
+        size_t field_end = field.at + field.size;
+        if (field.type != ']' || field.size == 0) {
+            facts->unusual = true;
+            continue;
+        }
+        if (!step(facts, &inside, field_end, &name))
+            return false;
+        if (name.size != 4 || !bytes_equal_ignoring_case(string_of(facts, &name), "host"))
+            continue;
+        if (!step(facts, &inside, field_end, &value))
+            return false;
+        facts->unusual |= target->has_host_field;
+        target->host_field = string_of(facts, &value);
+        target->has_host_field = true;
+    }
+    return true;
+}
+
+static bool walk_questions(struct facts *facts, const struct piece *questions);
+
+static bool request_member(struct facts *facts, enum key key, const struct piece *member)
+{
+    struct flow_target *target = &facts->glance->target;
+    switch (key) {
+    case KEY_METHOD:
+        target->method = string_of(facts, member);
+        break;
+    case KEY_SCHEME:
+        target->scheme = string_of(facts, member);
+        break;
+    case KEY_AUTHORITY:
+        target->authority = target->shown_authority = string_of(facts, member);
+        facts->unusual |= flow_target_is_idna(target->authority);
+        break;
+    case KEY_HOST:
+        target->host = string_of(facts, member);
+        break;
+    case KEY_PATH:
+        target->path = string_of(facts, member);
+        break;
+    case KEY_HTTP_VERSION:
+        target->http_version = string_of(facts, member);
+        break;
+    case KEY_PORT:
+        target->port = integer_of(facts, member);
+        break;
+    case KEY_TIMESTAMP_START:
+        facts->message_start = time_of(facts, member);
+        break;
+    case KEY_TIMESTAMP:
+        facts->message_time = time_of(facts, member);
+        break;
+    case KEY_HEADERS:
+        return walk_headers(facts, member);
+    case KEY_QUESTIONS:
+        return walk_questions(facts, member);
+    default:
+        break;
+    }
+    return !facts->error->code;
+}
+
+static bool question_member(struct facts *facts, enum key key, const struct piece *member)
+{
+    if (key == KEY_NAME)
+        facts->question = string_of(facts, member);
+    return !facts->error->code;
+}
+
+static bool walk_questions(struct facts *facts, const struct piece *questions)
+{
+    struct piece first;
+    size_t from = questions->at;
+    if (questions->type != ']' || questions->size == 0)
+        return true;
+    return step(facts, &from, questions->at + questions->size, &first) &&
+           walk(facts, &first, question_member);
+}
+
+static bool response_member(struct facts *facts, enum key key, const struct piece *member)
+{
+    if (key == KEY_STATUS_CODE)
+        facts->glance->status_code = integer_of(facts, member);
+    return !facts->error->code;
+}
+
+static bool client_member(struct facts *facts, enum key key, const struct piece *member)
+{
+    if (key == KEY_TIMESTAMP_START)
+        facts->client_start = time_of(facts, member);
+    return !facts->error->code;
+}
+
+static bool read_address(struct facts *facts, const struct piece *address, struct bytes *host,
+                         int64_t *port)
+{
+    struct piece host_piece, port_piece;
+    size_t from = address->at;
+    size_t end = address->at + address->size;
+    if (address->type != ']' || address->size == 0)
+        return true;
+    if (!step(facts, &from, end, &host_piece) || !step(facts, &from, end, &port_piece))
+        return false;
+    *host = string_of(facts, &host_piece);
+    *port = integer_of(facts, &port_piece);
+    return !facts->error->code;
+}
+
+static bool server_member(struct facts *facts, enum key key, const struct piece *member)
+{
+    if (key == KEY_ADDRESS)
+        return read_address(facts, member, &facts->address, &facts->address_port);
+    if (key == KEY_PEERNAME)
+        return read_address(facts, member, &facts->peername, &facts->peername_port);
+    return true;
+}
+
+static bool flow_member(struct facts *facts, enum key key, const struct piece *member)
+{
+    switch (key) {
+    case KEY_TYPE:
+        facts->glance->type = flow_type_of_name(string_of(facts, member));
+        facts->has_type = true;
+        break;
+    case KEY_ID:
+        facts->glance->id = string_of(facts, member);
+        break;
+    case KEY_VERSION:
+        facts->glance->version = integer_of(facts, member);
+        facts->has_version = true;
+        break;
+    case KEY_TIMESTAMP_CREATED:
+        facts->created = time_of(facts, member);
+        break;
+    case KEY_ERROR:
+        facts->glance->has_error = member->type == '}';
+        break;
+    case KEY_WEBSOCKET:
+        facts->glance->is_websocket = member->type == '}';
+        break;
+    case KEY_CLIENT_CONNECTION:
+        facts->client = *member;
+        break;
+    case KEY_SERVER_CONNECTION:
+        facts->server = *member;
+        break;
+    case KEY_REQUEST:
+        facts->has_request = member->type == '}';
+        return walk(facts, member, request_member);
+    case KEY_RESPONSE:
+        return walk(facts, member, response_member);
+    default:
+        break;
+    }
+    return !facts->error->code;
+}
+
+/* The connections, which are long, are looked at only for what nothing else tells. */
+static bool walk_connections(struct facts *facts)
+{
+    bool http = facts->glance->type == FLOW_HTTP;
+    bool dns = facts->glance->type == FLOW_DNS;
+    bool timed = (http && facts->message_start > 0) || (dns && facts->message_time > 0);
+    return (timed || !facts->client.at || walk(facts, &facts->client, client_member)) &&
+           (http || dns || !facts->server.at || walk(facts, &facts->server, server_member));
+}
+
+static void conclude(struct facts *facts)
+{
+    struct flow_glance *glance = facts->glance;
+    bool http = glance->type == FLOW_HTTP;
+    glance->timestamp_start = facts->client_start > 0 ? facts->client_start : facts->created;
+    if (http && facts->message_start > 0)
+        glance->timestamp_start = facts->message_start;
+    if (glance->type == FLOW_DNS && facts->message_time > 0)
+        glance->timestamp_start = facts->message_time;
+    if (glance->type == FLOW_DNS) {
+        glance->address_host = facts->question;
+    } else if (!http) {
+        glance->address_host = facts->address.data ? facts->address : facts->peername;
+        glance->address_port = facts->address.data ? facts->address_port : facts->peername_port;
+    }
+    if (!http) {
+        glance->target = (struct flow_target){0};
+        glance->status_code = 0;
+        glance->is_websocket = false;
+    }
+    /* What the full reading refuses must not be let in here. */
+    facts->unusual |= !facts->has_type || !facts->has_version || (http && !facts->has_request) ||
+                      glance->version < FLOW_GLANCE_OLDEST_VERSION;
+}
+
+enum flow_glance_result flow_glance(struct record *record, struct flow_glance *glance,
+                                    struct flow_error *error)
+{
+    struct facts facts = {.glance = glance, .record = record, .error = error};
+    struct piece flow;
+    size_t from = 0;
+    *glance = (struct flow_glance){0};
+    facts.need = record_tnet_need(record, &facts.need_storage);
+    if (!step(&facts, &from, record->text.size, &flow))
+        return FLOW_GLANCE_BROKEN;
+    if (flow.type != '}') {
+        flow_error_set(error, EBADMSG, record->offset,
+                       "a tnetstring of type '%c', expected a flow, which is a dict ('}')",
+                       flow.type);
+        return FLOW_GLANCE_BROKEN;
+    }
+    if (!walk(&facts, &flow, flow_member) || !walk_connections(&facts))
+        return FLOW_GLANCE_BROKEN;
+    conclude(&facts);
+    return facts.unusual ? FLOW_GLANCE_UNUSUAL : FLOW_GLANCE_DONE;
+}
+
+void flow_glance_of_flow(const struct flow *flow, struct flow_glance *glance)
+{
+    *glance = (struct flow_glance){
+        .type = flow->type,
+        .id = flow->id,
+        .target = flow->target,
+        .timestamp_start = flow->timestamp_start,
+        .status_code = flow->status_code,
+        .has_error = flow->error != NULL,
+        .is_websocket = flow->websocket != NULL,
+    };
+    value_to_int64(value_get(flow->state, "version"), &glance->version);
+    if (flow->type == FLOW_DNS) {
+        const struct value *questions = value_get(flow->dns_request, "questions");
+        glance->address_host = value_string(value_get(value_item(questions, 0), "name"));
+    } else if (flow->type != FLOW_HTTP &&
+               !flow_address(value_get(flow->server_connection, "address"), &glance->address_host,
+                             &glance->address_port)) {
+        flow_address(value_get(flow->server_connection, "peername"), &glance->address_host,
+                     &glance->address_port);
+    }
+}
+
+void flow_glance_site(const struct flow_glance *glance, struct buffer *site)
+{
+    if (glance->type == FLOW_HTTP)
+        flow_target_site(&glance->target, site);
+    else
+        flow_target_address_site(glance->address_host, glance->address_port, site);
+}

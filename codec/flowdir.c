@@ -1,0 +1,468 @@
+#include "flowdir.h"
+
+#include "json_text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A string that belongs into flow.json and is longer is no string that a flow has. */
+#define LONGEST_SHOWN ((size_t)64 << 20)
+
+static const char *const file_names[FLOWDIR_FILES] = {
+    [FLOWDIR_SUMMARY] = "summary.json",
+    [FLOWDIR_FLOW] = "flow.json",
+    [FLOWDIR_REQUEST_HEADERS] = "request.headers",
+    [FLOWDIR_REQUEST_BODY] = "request.body",
+    [FLOWDIR_REQUEST_BODY_RAW] = "request.body.raw",
+    [FLOWDIR_REQUEST_TRAILERS] = "request.trailers",
+    [FLOWDIR_RESPONSE_HEADERS] = "response.headers",
+    [FLOWDIR_RESPONSE_BODY] = "response.body",
+    [FLOWDIR_RESPONSE_BODY_RAW] = "response.body.raw",
+    [FLOWDIR_RESPONSE_TRAILERS] = "response.trailers",
+    [FLOWDIR_ERROR] = "error",
+    [FLOWDIR_QUERY] = "query.json",
+    [FLOWDIR_ANSWER] = "answer.json",
+};
+
+const char *flowdir_file_name(enum flowdir_file file)
+{
+    return file_names[file];
+}
+
+enum flowdir_file flowdir_file_of_name(struct bytes name)
+{
+    int file = 0;
+    while (file < FLOWDIR_FILES && !bytes_equal_text(name, file_names[file]))
+        file++;
+    return (enum flowdir_file)file;
+}
+
+/* A start line's parts and a field's value: anything that does not break the line. */
+static bool holds_in_line(struct bytes text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (text.data[i] == '\n' || text.data[i] == '\r' || text.data[i] == '\0')
+            return false;
+    return true;
+}
+
+static bool is_token(struct bytes text)
+{
+    return text.size && holds_in_line(text) && !memchr(text.data, ' ', text.size);
+}
+
+static bool is_line_field(const struct value *item)
+{
+    struct bytes name, value;
+    if (!flow_field(item, &name, &value) || item->first->kind != VALUE_BYTES ||
+        item->last->kind != VALUE_BYTES || !item->first->bytes.data || !item->last->bytes.data)
+        return false;
+    /* HTTP/2's pseudo header fields start with a colon, which ends no name. */
+    return is_token(name) && holds_in_line(value) && !memchr(name.data + 1, ':', name.size - 1);
+}
+
+static void mark_fields(struct value *fields)
+{
+    if (!value_is(fields, VALUE_LIST))
+        return;
+    for (const struct value *item = fields->first; item; item = item->next)
+        if (!is_line_field(item))
+            return;
+    fields->elsewhere = true;
+}
+
+static void mark_if(struct value *member, bool holds)
+{
+    if (value_is(member, VALUE_BYTES) && member->bytes.data && holds)
+        member->elsewhere = true;
+}
+
+static void mark_message(const struct flow_message *message)
+{
+    struct value *trailers = value_get(message->state, "trailers");
+    mark_fields(value_get(message->state, "headers"));
+    /* Without trailers there is no file that could say so. */
+    if (value_is(trailers, VALUE_LIST) && trailers->count)
+        mark_fields(trailers);
+    struct value *content = value_get(message->state, "content");
+    if (value_is(content, VALUE_BYTES))
+        content->elsewhere = true;
+}
+
+/* Marks what other files hold, so that flow.json holds the rest and nothing twice. */
+static void mark_http(const struct flow *flow)
+{
+    const struct flow_target *target = &flow->target;
+    const struct value *request = flow->request.state;
+    const struct value *response = flow->response.state;
+    bool start_line = is_token(target->method) && is_token(target->http_version) &&
+                      holds_in_line(target->path) && holds_in_line(target->scheme) &&
+                      holds_in_line(target->authority);
+    mark_message(&flow->request);
+    mark_if(value_get(request, "method"), start_line);
+    mark_if(value_get(request, "http_version"), start_line);
+    mark_if(value_get(request, "path"),
+            start_line && flow_target_form(target) != FLOW_TARGET_AUTHORITY);
+    if (!response)
+        return;
+    struct value *status = value_get(response, "status_code");
+    bool status_line = is_token(flow->response.http_version) && holds_in_line(flow->reason) &&
+                       value_is(status, VALUE_INT) && status->bytes.size == 3;
+    mark_message(&flow->response);
+    mark_if(value_get(response, "http_version"), status_line);
+    mark_if(value_get(response, "reason"), status_line);
+    if (status_line)
+        status->elsewhere = true;
+}
+
+static void mark_messages(const struct flow *flow)
+{
+    struct flow_stream_message message;
+    for (struct value *item = flow->messages ? flow->messages->first : NULL; item;
+         item = item->next)
+        if (flow_stream_message(flow, item, &message)) {
+            struct value *content =
+                flow->type == FLOW_HTTP ? item->first->next->next : item->first->next;
+            /* Old files have text here; the file alone could not tell. */
+            content->elsewhere = content->kind == VALUE_BYTES;
+        }
+}
+
+static bool load_strings(struct flowdir *directory, struct value *value, struct flow_error *error)
+{
+    if (!value->elsewhere && value->bytes.size && !value->bytes.data) {
+        size_t got;
+        if (value->bytes.size > LONGEST_SHOWN) {
+            flow_error_set(error, EFBIG, value->offset,
+                           "a string of %zu bytes that is no body; at most %zu are shown",
+                           value->bytes.size, LONGEST_SHOWN);
+            return false;
+        }
+        uint8_t *data = arena_alloc(directory->loaded.arena, value->bytes.size);
+        if (!data)
+            return flow_error_memory(error);
+        if (!source_read(directory->source, value->offset, data, value->bytes.size, &got, error))
+            return false;
+        if (got < value->bytes.size) {
+            flow_error_set(error, EIO, value->offset, "the capture was cut short");
+            return false;
+        }
+        value->bytes.data = data;
+    }
+    for (struct value *child = value->elsewhere ? NULL : value->first; child; child = child->next)
+        if (!load_strings(directory, child, error))
+            return false;
+    return true;
+}
+
+static void open_body(struct flowdir *directory, struct flowdir_body *body,
+                      const struct flow_message *message)
+{
+    *body = (struct flowdir_body){.content = message->content, .encoding = bytes_make("", 0)};
+    if (!body->content)
+        return;
+    struct bytes encoding = flow_content_encoding(message, directory->loaded.arena);
+    if (body_is_encoded(encoding)) {
+        body->encoding = encoding;
+    } else {
+        body->measured = body->decodes = true;
+        body->decoded_size = body->content->bytes.size;
+    }
+}
+
+static bool list_messages(struct flowdir *directory, struct flow_error *error)
+{
+    const struct flow *flow = &directory->loaded.flow;
+    struct flow_stream_message message;
+    if (!flow->messages || !flow->messages->count)
+        return true;
+    directory->messages =
+        arena_alloc(directory->loaded.arena, flow->messages->count * sizeof *directory->messages);
+    if (!directory->messages)
+        return flow_error_memory(error);
+    for (const struct value *item = flow->messages->first; item; item = item->next)
+        if (flow_stream_message(flow, item, &message))
+            directory->messages[directory->message_count++] = item;
+    return true;
+}
+
+bool flowdir_open(struct flowdir *directory, struct capture_flow *loaded,
+                  const struct capture *capture, const char *capture_name, uint64_t number,
+                  uint64_t decode_limit, struct flow_error *error)
+{
+    *directory = (struct flowdir){
+        .loaded = *loaded,
+        .source = capture_source(capture),
+        .capture_name = capture_name,
+        .number = number,
+        .decode_limit = decode_limit,
+    };
+    const struct flow *flow = &directory->loaded.flow;
+    *loaded = (struct capture_flow){0};
+    open_body(directory, &directory->request, &flow->request);
+    open_body(directory, &directory->response, &flow->response);
+    if (flow->type == FLOW_HTTP)
+        mark_http(flow);
+    mark_messages(flow);
+    struct value *message = value_get(flow->error, "msg");
+    if (value_is(message, VALUE_TEXT))
+        message->elsewhere = true;
+    if (flow->dns_request)
+        flow->dns_request->elsewhere = true;
+    if (flow->dns_response)
+        flow->dns_response->elsewhere = true;
+    if (list_messages(directory, error) &&
+        (!directory->loaded.record.filled || load_strings(directory, flow->state, error)))
+        return true;
+    flowdir_close(directory);
+    return false;
+}
+
+void flowdir_close(struct flowdir *directory)
+{
+    capture_flow_close(&directory->loaded);
+    *directory = (struct flowdir){0};
+}
+
+static const struct flow_message *side_of(const struct flowdir *directory, enum flowdir_file file)
+{
+    const struct flow *flow = &directory->loaded.flow;
+    if (file >= FLOWDIR_REQUEST_HEADERS && file <= FLOWDIR_REQUEST_TRAILERS)
+        return &flow->request;
+    if (file >= FLOWDIR_RESPONSE_HEADERS && file <= FLOWDIR_RESPONSE_TRAILERS)
+        return &flow->response;
+    return NULL;
+}
+
+bool flowdir_has(const struct flowdir *directory, enum flowdir_file file)
+{
+    const struct flow *flow = &directory->loaded.flow;
+    const struct flow_message *message = side_of(directory, file);
+    switch (file) {
+    case FLOWDIR_SUMMARY:
+    case FLOWDIR_FLOW:
+        return true;
+    case FLOWDIR_REQUEST_HEADERS:
+    case FLOWDIR_RESPONSE_HEADERS:
+        return message->state != NULL;
+    case FLOWDIR_REQUEST_BODY:
+    case FLOWDIR_RESPONSE_BODY:
+        return message->content != NULL;
+    case FLOWDIR_REQUEST_BODY_RAW:
+        return directory->request.encoding.size > 0;
+    case FLOWDIR_RESPONSE_BODY_RAW:
+        return directory->response.encoding.size > 0;
+    case FLOWDIR_REQUEST_TRAILERS:
+    case FLOWDIR_RESPONSE_TRAILERS:
+        return message->trailers && message->trailers->count > 0;
+    case FLOWDIR_ERROR:
+        return flow->error != NULL;
+    case FLOWDIR_QUERY:
+        return flow->dns_request != NULL;
+    case FLOWDIR_ANSWER:
+        return flow->dns_response != NULL;
+    case FLOWDIR_FILES:
+        break;
+    }
+    return false;
+}
+
+double flowdir_time(const struct flowdir *directory, enum flowdir_file file)
+{
+    const struct flow *flow = &directory->loaded.flow;
+    const struct flow_message *message = side_of(directory, file);
+    if (message && message->timestamp_end > 0)
+        return message->timestamp_end;
+    if (message && message->timestamp_start > 0)
+        return message->timestamp_start;
+    return flow->timestamp_start;
+}
+
+struct flowdir_body *flowdir_body(struct flowdir *directory, enum flowdir_file file, bool *raw)
+{
+    *raw = file == FLOWDIR_REQUEST_BODY_RAW || file == FLOWDIR_RESPONSE_BODY_RAW;
+    if (file == FLOWDIR_REQUEST_BODY || file == FLOWDIR_REQUEST_BODY_RAW)
+        return &directory->request;
+    if (file == FLOWDIR_RESPONSE_BODY || file == FLOWDIR_RESPONSE_BODY_RAW)
+        return &directory->response;
+    return NULL;
+}
+
+static bool read_content(void *context, uint64_t offset, void *data, size_t size, size_t *got,
+                         struct flow_error *error)
+{
+    const struct flowdir_content *input = context;
+    uint64_t whole = input->content->bytes.size;
+    uint64_t left = offset < whole ? whole - offset : 0;
+    *got = left < size ? (size_t)left : size;
+    if (*got == 0)
+        return true;
+    if (input->content->bytes.data) {
+        memcpy(data, input->content->bytes.data + offset, *got);
+        return true;
+    }
+    uint64_t at = input->content->offset + offset;
+    size_t wanted = *got;
+    if (!source_read(input->source, at, data, wanted, got, error))
+        return false;
+    if (*got < wanted) {
+        flow_error_set(error, EIO, at + *got, "%s ends inside a body: it was cut short",
+                       source_path(input->source));
+        return false;
+    }
+    return true;
+}
+
+struct body_input flowdir_content_input(struct flowdir_content *content)
+{
+    return (struct body_input){read_content, content};
+}
+
+bool flowdir_measure(struct flowdir *directory, struct flowdir_body *body, struct flow_error *error)
+{
+    struct flowdir_content content = {body->content, directory->source};
+    if (body->measured)
+        return true;
+    body->why_not = (struct flow_error){0};
+    body->decodes = body_decoded_size(body->encoding, flowdir_content_input(&content),
+                                      directory->decode_limit, &body->decoded_size, &body->why_not);
+    if (body->decodes || body->why_not.code == EBADMSG || body->why_not.code == ENOTSUP ||
+        body->why_not.code == EFBIG) {
+        body->measured = true;
+        if (!body->decodes)
+            body->decoded_size = body->content->bytes.size;
+        return true;
+    }
+    *error = body->why_not;
+    return false;
+}
+
+static void append_in_line(struct buffer *out, struct bytes text)
+{
+    size_t start = out->size;
+    buffer_append_bytes(out, text);
+    for (size_t i = start; !out->failed && i < out->size; i++)
+        if (out->data[i] == '\n' || out->data[i] == '\r' || out->data[i] == '\0')
+            out->data[i] = '?';
+}
+
+static void render_fields(const struct value *fields, struct buffer *out)
+{
+    struct bytes name, value;
+    for (const struct value *item = fields ? fields->first : NULL; item; item = item->next) {
+        if (!flow_field(item, &name, &value))
+            continue;
+        append_in_line(out, name);
+        buffer_append_text(out, ": ");
+        append_in_line(out, value);
+        buffer_append_byte(out, '\n');
+    }
+}
+
+/* The start line as it was sent (RFC 9112, section 3), in the form that the flow has. */
+static void render_request_headers(const struct flow *flow, struct buffer *out)
+{
+    const struct flow_target *target = &flow->target;
+    enum flow_target_form form = flow_target_form(target);
+    append_in_line(out, target->method);
+    buffer_append_byte(out, ' ');
+    if (form == FLOW_TARGET_ABSOLUTE) {
+        append_in_line(out, target->scheme);
+        buffer_append_text(out, "://");
+    }
+    if (form != FLOW_TARGET_RELATIVE)
+        append_in_line(out, target->authority);
+    if (form != FLOW_TARGET_AUTHORITY)
+        append_in_line(out, target->path);
+    buffer_append_byte(out, ' ');
+    append_in_line(out, target->http_version);
+    buffer_append_byte(out, '\n');
+    render_fields(flow->request.headers, out);
+}
+
+static void render_response_headers(const struct flow *flow, struct buffer *out)
+{
+    append_in_line(out, flow->response.http_version);
+    buffer_printf(out, " %" PRId64 " ", flow->status_code);
+    append_in_line(out, flow->reason);
+    buffer_append_byte(out, '\n');
+    render_fields(flow->response.headers, out);
+}
+
+static void render_value(const struct value *value, struct buffer *out)
+{
+    struct value shown = *value;
+    shown.elsewhere = false;
+    json_append_value(out, &shown, 0);
+    buffer_append_byte(out, '\n');
+}
+
+bool flowdir_render(struct flowdir *directory, enum flowdir_file file, struct buffer *out,
+                    struct flow_error *error)
+{
+    const struct flow *flow = &directory->loaded.flow;
+    switch (file) {
+    case FLOWDIR_SUMMARY:
+        return flowdir_render_summary(directory, out, error);
+    case FLOWDIR_FLOW:
+        render_value(flow->state, out);
+        break;
+    case FLOWDIR_REQUEST_HEADERS:
+        render_request_headers(flow, out);
+        break;
+    case FLOWDIR_RESPONSE_HEADERS:
+        render_response_headers(flow, out);
+        break;
+    case FLOWDIR_REQUEST_TRAILERS:
+        render_fields(flow->request.trailers, out);
+        break;
+    case FLOWDIR_RESPONSE_TRAILERS:
+        render_fields(flow->response.trailers, out);
+        break;
+    case FLOWDIR_ERROR:
+        buffer_append_bytes(out, value_string(value_get(flow->error, "msg")));
+        buffer_append_byte(out, '\n');
+        break;
+    case FLOWDIR_QUERY:
+        render_value(flow->dns_request, out);
+        break;
+    case FLOWDIR_ANSWER:
+        render_value(flow->dns_response, out);
+        break;
+    case FLOWDIR_REQUEST_BODY:
+    case FLOWDIR_REQUEST_BODY_RAW:
+    case FLOWDIR_RESPONSE_BODY:
+    case FLOWDIR_RESPONSE_BODY_RAW:
+    case FLOWDIR_FILES:
+        flow_error_set(error, EINVAL, FLOW_ERROR_NO_OFFSET, "a body is not rendered but read");
+        return false;
+    }
+    return !out->failed || flow_error_memory(error);
+}
+
+struct flow_stream_message flowdir_message(const struct flowdir *directory, size_t number)
+{
+    struct flow_stream_message message;
+    flow_stream_message(&directory->loaded.flow, directory->messages[number - 1], &message);
+    return message;
+}
+
+void flowdir_message_name(const struct flowdir *directory, size_t number,
+                          char name[FLOWDIR_MESSAGE_NAME_SIZE])
+{
+    struct flow_stream_message message = flowdir_message(directory, number);
+    snprintf(name, FLOWDIR_MESSAGE_NAME_SIZE, "%04zu-%s.%s", number,
+             message.from_client ? "client" : "server", message.is_text ? "txt" : "bin");
+}
+
+size_t flowdir_message_of_name(struct bytes name)
+{
+    size_t number = 0;
+    size_t digits = 0;
+    while (digits < name.size && digits < 15 && name.data[digits] >= '0' &&
+           name.data[digits] <= '9')
+        number = number * 10 + (size_t)(name.data[digits++] - '0');
+    return digits >= 4 && digits < name.size && name.data[digits] == '-' ? number : 0;
+}

@@ -1,0 +1,261 @@
+#include "collection.h"
+
+#include "migrate.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Folders in folders, deeper than which nobody keeps captures; it ends loops of links. */
+#define FOLDER_DEPTH 16
+
+struct collection {
+    struct index *index;
+    struct collection_capture *captures;
+    uint32_t count;
+    uint32_t capacity;
+    uint64_t decode_limit;
+    collection_report *report;
+    void *context;
+};
+
+struct collection *collection_open(uint64_t decode_limit, collection_report *report, void *context,
+                                   struct flow_error *error)
+{
+    struct collection *collection = calloc(1, sizeof *collection);
+    if (!collection) {
+        flow_error_memory(error);
+        return NULL;
+    }
+    collection->decode_limit = decode_limit;
+    collection->report = report;
+    collection->context = context;
+    collection->index = index_open(error);
+    if (collection->index)
+        return collection;
+    collection_close(collection);
+    return NULL;
+}
+
+void collection_close(struct collection *collection)
+{
+    if (!collection)
+        return;
+    for (uint32_t i = 0; i < collection->count; i++) {
+        capture_close(collection->captures[i].capture);
+        free(collection->captures[i].name);
+    }
+    free(collection->captures);
+    index_close(collection->index);
+    free(collection);
+}
+
+const struct index *collection_index(const struct collection *collection)
+{
+    return collection->index;
+}
+
+uint32_t collection_capture_count(const struct collection *collection)
+{
+    return collection->count;
+}
+
+const struct collection_capture *collection_capture(const struct collection *collection,
+                                                    uint32_t number)
+{
+    return &collection->captures[number];
+}
+
+static void report(struct collection *collection, const struct collection_capture *capture,
+                   const struct flow_error *problem, uint64_t gap_size)
+{
+    if (collection->report)
+        collection->report(collection->context, capture->name, problem, gap_size);
+}
+
+static bool add_flow(struct collection *collection, struct collection_capture *capture,
+                     const struct capture_item *item, struct flow_error *error)
+{
+    uint32_t number = (uint32_t)(capture - collection->captures);
+    struct index_place place = {
+        .capture = number,
+        .number = ++capture->flows,
+        .offset = item->extent.offset,
+        .size = item->extent.size,
+        .handshake = INDEX_NONE,
+    };
+    if (item->handshake.size)
+        place.handshake = index_find_offset(collection->index, number, item->handshake.offset);
+    if (item->glance.version > MIGRATE_VERSION_NEWEST) {
+        struct flow_error newer = {0};
+        flow_error_set(&newer, ENOTSUP, item->extent.offset,
+                       "format version %" PRId64 " is newer than %d, the newest known: read as %d",
+                       item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
+        report(collection, capture, &newer, 0);
+    }
+    return index_add(collection->index, &item->glance, &place, error);
+}
+
+static bool scan_capture(struct collection *collection, struct collection_capture *capture,
+                         struct flow_error *error)
+{
+    struct capture_item item = {0};
+    struct capture_scan *scan = capture_scan_open(capture->capture, capture->position, error);
+    bool done = scan != NULL;
+    while (done && (done = capture_scan_next(scan, &item, error))) {
+        if (item.kind == CAPTURE_END || item.kind == CAPTURE_PARTIAL)
+            break;
+        if (item.kind == CAPTURE_FLOW) {
+            done = add_flow(collection, capture, &item, error);
+        } else {
+            capture->gaps++;
+            report(collection, capture, &item.error, item.extent.size);
+        }
+    }
+    if (done && item.kind == CAPTURE_PARTIAL)
+        report(collection, capture, &item.error, item.extent.size);
+    capture->position = item.extent.offset;
+    capture_scan_close(scan);
+    return done;
+}
+
+static bool grow(struct collection *collection, struct flow_error *error)
+{
+    if (collection->count < collection->capacity)
+        return true;
+    uint32_t capacity = collection->capacity ? collection->capacity * 2 : 8;
+    struct collection_capture *captures =
+        realloc(collection->captures, capacity * sizeof *captures);
+    if (!captures)
+        return flow_error_memory(error);
+    collection->captures = captures;
+    collection->capacity = capacity;
+    return true;
+}
+
+static bool add_file(struct collection *collection, const char *path, const char *name,
+                     struct flow_error *error)
+{
+    if (!grow(collection, error))
+        return false;
+    struct collection_capture *capture = &collection->captures[collection->count];
+    *capture = (struct collection_capture){.name = strdup(name)};
+    if (!capture->name)
+        return flow_error_memory(error);
+    capture->capture = capture_open(path, error);
+    if (!capture->capture) {
+        free(capture->name);
+        return false;
+    }
+    collection->count++;
+    const struct flow_error *damage = source_damage(capture_source(capture->capture));
+    if (damage->code)
+        report(collection, capture, damage, 0);
+    return scan_capture(collection, capture, error);
+}
+
+/* A capture by its look: what an editor or a backup leaves in a folder must not end a mount. */
+static bool looks_like_capture(const char *path)
+{
+    struct flow_error ignored = {0};
+    struct capture_item item = {0};
+    struct capture *capture = capture_open(path, &ignored);
+    struct capture_scan *scan = capture ? capture_scan_open(capture, 0, &ignored) : NULL;
+    bool is_capture =
+        scan && capture_scan_next(scan, &item, &ignored) &&
+        (item.kind == CAPTURE_FLOW || (item.kind == CAPTURE_PARTIAL && item.extent.size > 16));
+    capture_scan_close(scan);
+    capture_close(capture);
+    return is_capture;
+}
+
+static bool add_folder(struct collection *collection, const char *path, size_t shown,
+                       unsigned depth, struct flow_error *error);
+
+static bool add_entry(struct collection *collection, const char *folder, size_t shown,
+                      const struct dirent *entry, unsigned depth, struct flow_error *error)
+{
+    char *path;
+    struct stat status;
+    bool added = true;
+    if (entry->d_name[0] == '.')
+        return true;
+    if (asprintf(&path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
+                 entry->d_name) < 0)
+        return flow_error_memory(error);
+    if (stat(path, &status) == 0) {
+        if (S_ISDIR(status.st_mode))
+            added = add_folder(collection, path, shown, depth + 1, error);
+        else if (S_ISREG(status.st_mode) && looks_like_capture(path))
+            added = add_file(collection, path, path + shown, error);
+    }
+    free(path);
+    return added;
+}
+
+/* shown: how much of the path is not part of the captures' names. */
+static bool add_folder(struct collection *collection, const char *path, size_t shown,
+                       unsigned depth, struct flow_error *error)
+{
+    struct dirent **entries;
+    bool added = true;
+    if (depth == FOLDER_DEPTH)
+        return true;
+    int count = scandir(path, &entries, NULL, alphasort);
+    if (count < 0) {
+        flow_error_set(error, errno, FLOW_ERROR_NO_OFFSET, "cannot list %s: %s", path,
+                       strerror(errno));
+        return false;
+    }
+    for (int i = 0; i < count; i++) {
+        if (added)
+            added = add_entry(collection, path, shown, entries[i], depth, error);
+        free(entries[i]);
+    }
+    free(entries);
+    return added;
+}
+
+bool collection_add(struct collection *collection, const char *path, struct flow_error *error)
+{
+    struct stat status;
+    uint32_t before = collection->count;
+    if (strcmp(path, "-") == 0 || stat(path, &status) < 0 || !S_ISDIR(status.st_mode)) {
+        const char *slash = strrchr(path, '/');
+        if (!add_file(collection, path, slash && slash[1] ? slash + 1 : path, error))
+            return false;
+        const struct collection_capture *capture = &collection->captures[before];
+        if (capture->flows || source_size(capture_source(capture->capture)) == 0)
+            return true;
+        flow_error_set(error, EBADMSG, 0,
+                       "no flow was found in it: it is neither a mitmproxy flow "
+                       "file nor HAR");
+        return false;
+    }
+    size_t length = strlen(path);
+    if (!add_folder(collection, path, length + (path[length - 1] != '/'), 0, error))
+        return false;
+    if (collection->count > before)
+        return true;
+    flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET, "there is no capture in this folder");
+    return false;
+}
+
+bool collection_load(const struct collection *collection, uint32_t flow, struct flowdir *directory,
+                     struct flow_error *error)
+{
+    struct capture_flow loaded;
+    const struct index_flow *record = index_flow(collection->index, flow);
+    const struct collection_capture *capture = &collection->captures[record->capture];
+    struct capture_extent extent = {record->offset, record->size};
+    struct capture_extent handshake = {0};
+    if (record->handshake != INDEX_NONE) {
+        const struct index_flow *other = index_flow(collection->index, record->handshake);
+        handshake = (struct capture_extent){other->offset, other->size};
+    }
+    return capture_load(capture->capture, extent, handshake, &loaded, error) &&
+           flowdir_open(directory, &loaded, capture->capture, capture->name, record->number,
+                        collection->decode_limit, error);
+}

@@ -1,0 +1,51 @@
+/* The captures of a mount and the index of their flows. */
+#ifndef FLOWFS_FS_COLLECTION_H
+#define FLOWFS_FS_COLLECTION_H
+
+#include "capture.h"
+#include "flowdir.h"
+#include "index.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A capture as the mount shows it. */
+struct collection_capture {
+    struct capture *capture;
+    char *name; /* of the file; in a folder of captures, its path from there */
+    uint32_t flows;
+    uint32_t gaps;
+    uint64_t position; /* up to here the capture has been indexed, in bytes */
+};
+
+struct collection;
+
+/* Told of what is wrong with a capture: a gap, a flow file that is newer than known. `capture` is
+ * its name. */
+typedef void collection_report(void *context, const char *capture, const struct flow_error *problem,
+                               uint64_t gap_size);
+
+/* NULL with ENOMEM. decode_limit: see flowdir.h. Freed by collection_close. */
+struct collection *collection_open(uint64_t decode_limit, collection_report *report, void *context,
+                                   struct flow_error *error);
+
+/* Adds a capture and indexes it; `path` may be "-", or a folder, whose captures are added in the
+ * order of their names, those in its folders too. In a folder, files that are no captures are
+ * passed over.
+ * False with the error of source_open, with ENOENT for a folder without captures, EBADMSG for a
+ * file in which no flow was found though it is not empty, or ENOMEM. */
+bool collection_add(struct collection *collection, const char *path, struct flow_error *error);
+
+const struct index *collection_index(const struct collection *collection);
+uint32_t collection_capture_count(const struct collection *collection);
+const struct collection_capture *collection_capture(const struct collection *collection,
+                                                    uint32_t number);
+
+/* Reads a flow as a directory; see flowdir_open and capture_load for the errors. */
+bool collection_load(const struct collection *collection, uint32_t flow, struct flowdir *directory,
+                     struct flow_error *error);
+
+/* Harmless on NULL. */
+void collection_close(struct collection *collection);
+
+#endif

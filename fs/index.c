@@ -1,0 +1,437 @@
+#include "index.h"
+
+#include "hash_table.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define SEGMENT_FLOWS 4096u
+#define SEGMENT_HOSTS 256u
+#define FLOW_SEGMENTS (1u << 20)
+#define HOST_SEGMENTS (1u << 16)
+#define STRINGS 256u
+
+struct index {
+    struct index_flow **flow_segments; /* address space for all of them, memory as they come */
+    struct index_host **host_segments;
+    _Atomic uint32_t flow_count;
+    _Atomic uint32_t host_count;
+    _Atomic int64_t newest;
+    struct hash_table flows_by_name;
+    struct hash_table hosts_by_name;
+    struct hash_table hosts_by_site; /* hosts under the bytes that their name was made from */
+    struct bytes *host_sites;        /* of the writer */
+    size_t host_sites_capacity;
+    struct bytes *strings;
+    uint32_t string_count;
+    uint64_t seed;       /* of the tables: a capture must not be able to aim at one slot */
+    struct arena *arena; /* names, long ids, strings */
+    size_t footprint;
+};
+
+struct index *index_open(struct flow_error *error)
+{
+    struct index *index = calloc(1, sizeof *index);
+    if (!index) {
+        flow_error_memory(error);
+        return NULL;
+    }
+    index->flow_segments = calloc(FLOW_SEGMENTS, sizeof *index->flow_segments);
+    index->host_segments = calloc(HOST_SEGMENTS, sizeof *index->host_segments);
+    index->strings = calloc(STRINGS, sizeof *index->strings);
+    index->arena = arena_new();
+    atomic_store(&index->newest, INT64_MIN);
+    index->string_count = 1;
+    if (getrandom(&index->seed, sizeof index->seed, GRND_NONBLOCK) < 0)
+        index->seed = (uintptr_t)index;
+    if (index->flow_segments && index->host_segments && index->strings && index->arena)
+        return index;
+    index_close(index);
+    flow_error_memory(error);
+    return NULL;
+}
+
+void index_close(struct index *index)
+{
+    if (!index)
+        return;
+    for (uint32_t i = 0; index->flow_segments && i < FLOW_SEGMENTS && index->flow_segments[i]; i++)
+        free(index->flow_segments[i]);
+    for (uint32_t i = 0; index->host_segments && i < HOST_SEGMENTS && index->host_segments[i]; i++)
+        free(index->host_segments[i]);
+    free(index->flow_segments);
+    free(index->host_segments);
+    free(index->strings);
+    free(index->host_sites);
+    hash_table_close(&index->flows_by_name);
+    hash_table_close(&index->hosts_by_name);
+    hash_table_close(&index->hosts_by_site);
+    arena_free(index->arena);
+    free(index);
+}
+
+uint32_t index_flow_count(const struct index *index)
+{
+    return atomic_load_explicit(&index->flow_count, memory_order_acquire);
+}
+
+uint32_t index_host_count(const struct index *index)
+{
+    return atomic_load_explicit(&index->host_count, memory_order_acquire);
+}
+
+int64_t index_newest(const struct index *index)
+{
+    return atomic_load_explicit(&index->newest, memory_order_relaxed);
+}
+
+static struct index_flow *flow_at(const struct index *index, uint32_t flow)
+{
+    return &index->flow_segments[flow / SEGMENT_FLOWS][flow % SEGMENT_FLOWS];
+}
+
+static struct index_host *host_at(const struct index *index, uint32_t host)
+{
+    return &index->host_segments[host / SEGMENT_HOSTS][host % SEGMENT_HOSTS];
+}
+
+const struct index_flow *index_flow(const struct index *index, uint32_t flow)
+{
+    return flow_at(index, flow);
+}
+
+const struct index_host *index_host(const struct index *index, uint32_t host)
+{
+    return host_at(index, host);
+}
+
+struct bytes index_string(const struct index *index, uint32_t string)
+{
+    return index->strings[string];
+}
+
+size_t index_footprint(const struct index *index)
+{
+    return sizeof *index + index->footprint + arena_footprint(index->arena) +
+           index->flows_by_name.footprint + index->hosts_by_name.footprint +
+           index->hosts_by_site.footprint;
+}
+
+static int hex_digit(uint8_t byte)
+{
+    if (byte >= '0' && byte <= '9')
+        return byte - '0';
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+static bool is_dash_position(size_t i)
+{
+    return i == 8 || i == 13 || i == 18 || i == 23;
+}
+
+/* Only the canonical lower-case form: others would not come back as they were. */
+static bool parse_uuid(struct bytes text, uint8_t uuid[16])
+{
+    if (text.size != 36)
+        return false;
+    for (size_t i = 0, half = 0; i < 36; i++) {
+        int digit = hex_digit(text.data[i]);
+        if (is_dash_position(i) ? text.data[i] != '-' : digit < 0)
+            return false;
+        if (is_dash_position(i))
+            continue;
+        uuid[half / 2] = (uint8_t)(half % 2 ? uuid[half / 2] | digit : digit << 4);
+        half++;
+    }
+    return true;
+}
+
+static void format_uuid(const uint8_t uuid[16], char text[36])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0, half = 0; i < 36; i++) {
+        if (is_dash_position(i)) {
+            text[i] = '-';
+            continue;
+        }
+        text[i] = digits[half % 2 ? uuid[half / 2] & 15 : uuid[half / 2] >> 4];
+        half++;
+    }
+}
+
+static void flow_name(const struct index_flow *flow, uint32_t copy, struct name *name)
+{
+    if (flow->id_form == INDEX_ID_TEXT) {
+        name_make(name, flow->id.text, copy);
+        return;
+    }
+    char text[36];
+    format_uuid(flow->id.uuid, text);
+    name_make_plain(name, bytes_make(text, sizeof text), copy);
+}
+
+void index_flow_name(const struct index *index, uint32_t flow, struct name *name)
+{
+    const struct index_flow *record = flow_at(index, flow);
+    flow_name(record, record->copy, name);
+}
+
+struct flow_key {
+    const struct index *index;
+    uint32_t host;
+    struct bytes name;
+};
+
+static bool flow_equal(const void *context, uint32_t number)
+{
+    const struct flow_key *key = context;
+    struct name name;
+    if (flow_at(key->index, number)->host != key->host)
+        return false;
+    index_flow_name(key->index, number, &name);
+    return bytes_equal(name_bytes(&name), key->name);
+}
+
+uint32_t index_find_flow(const struct index *index, uint32_t host, struct bytes name)
+{
+    struct flow_key key = {index, host, name};
+    return hash_table_find(&index->flows_by_name, bytes_hash(name, index->seed + host), flow_equal,
+                           &key);
+}
+
+struct host_key {
+    const struct index *index;
+    struct bytes text;
+};
+
+static bool host_name_equal(const void *context, uint32_t number)
+{
+    const struct host_key *key = context;
+    return bytes_equal(host_at(key->index, number)->name, key->text);
+}
+
+static bool host_site_equal(const void *context, uint32_t number)
+{
+    const struct host_key *key = context;
+    return bytes_equal(key->index->host_sites[number], key->text);
+}
+
+uint32_t index_find_host(const struct index *index, struct bytes name)
+{
+    struct host_key key = {index, name};
+    return hash_table_find(&index->hosts_by_name, bytes_hash(name, index->seed), host_name_equal,
+                           &key);
+}
+
+uint32_t index_find_offset(const struct index *index, uint32_t capture, uint64_t offset)
+{
+    uint32_t low = 0;
+    uint32_t high = index_flow_count(index);
+    /* Flows are added capture by capture and by offset within one, unless captures grow. */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct index_flow *flow = flow_at(index, middle);
+        if (flow->capture < capture || (flow->capture == capture && flow->offset < offset))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == index_flow_count(index) || flow_at(index, low)->capture != capture ||
+        flow_at(index, low)->offset != offset)
+        return INDEX_NONE;
+    return low;
+}
+
+/* The place for number `count`; the segment it is in is allocated when it is entered. */
+static bool reserve_segment(struct index *index, void **segment, size_t size)
+{
+    if (*segment)
+        return true;
+    *segment = calloc(1, size);
+    if (*segment)
+        index->footprint += size;
+    return *segment != NULL;
+}
+
+static bool grow_host_sites(struct index *index, uint32_t count)
+{
+    if (count < index->host_sites_capacity)
+        return true;
+    size_t capacity = index->host_sites_capacity ? index->host_sites_capacity * 2 : 64;
+    struct bytes *sites = realloc(index->host_sites, capacity * sizeof *sites);
+    if (!sites)
+        return false;
+    index->footprint += (capacity - index->host_sites_capacity) * sizeof *sites;
+    index->host_sites = sites;
+    index->host_sites_capacity = capacity;
+    return true;
+}
+
+static bool add_host(struct index *index, struct bytes site, uint32_t *number,
+                     struct flow_error *error)
+{
+    struct name name;
+    uint32_t count = atomic_load(&index->host_count);
+    uint32_t copy = 1;
+    if (count == HOST_SEGMENTS * SEGMENT_HOSTS) {
+        flow_error_set(error, EOVERFLOW, FLOW_ERROR_NO_OFFSET, "more than %u hosts", count);
+        return false;
+    }
+    name_make(&name, site, copy);
+    while (index_find_host(index, name_bytes(&name)) != INDEX_NONE)
+        name_make(&name, site, ++copy);
+    void *segment = index->host_segments[count / SEGMENT_HOSTS];
+    if (!reserve_segment(index, &segment, SEGMENT_HOSTS * sizeof(struct index_host)))
+        return flow_error_memory(error);
+    index->host_segments[count / SEGMENT_HOSTS] = segment;
+    struct bytes kept = arena_copy(index->arena, name_bytes(&name));
+    struct bytes kept_site = bytes_equal(site, kept) ? kept : arena_copy(index->arena, site);
+    if (!kept.data || !kept_site.data || !grow_host_sites(index, count) ||
+        !hash_table_reserve(&index->hosts_by_name) || !hash_table_reserve(&index->hosts_by_site))
+        return flow_error_memory(error);
+    struct index_host *host = host_at(index, count);
+    host->name = kept;
+    atomic_store(&host->first, INDEX_NONE);
+    atomic_store(&host->last, INDEX_NONE);
+    atomic_store(&host->newest, INT64_MIN);
+    index->host_sites[count] = kept_site;
+    hash_table_add(&index->hosts_by_site, bytes_hash(site, index->seed), count);
+    hash_table_add(&index->hosts_by_name, bytes_hash(kept, index->seed), count);
+    *number = count;
+    atomic_store_explicit(&index->host_count, count + 1, memory_order_release);
+    return true;
+}
+
+static bool find_or_add_host(struct index *index, const struct flow_glance *glance,
+                             uint32_t *number, struct flow_error *error)
+{
+    struct buffer site = BUFFER_INIT;
+    flow_glance_site(glance, &site);
+    bool done = !site.failed || flow_error_memory(error);
+    if (done) {
+        struct host_key key = {index, site.size ? buffer_bytes(&site) : bytes_make("", 0)};
+        *number = hash_table_find(&index->hosts_by_site, bytes_hash(key.text, index->seed),
+                                  host_site_equal, &key);
+        if (*number == HASH_TABLE_NONE)
+            done = add_host(index, key.text, number, error);
+    }
+    buffer_free(&site);
+    return done;
+}
+
+/* Few distinct strings are expected, and they are short. String 0, which is empty, stands for all
+ * others: who wants those reads the flow. */
+static bool find_or_add_string(struct index *index, struct bytes text, uint32_t *number,
+                               struct flow_error *error)
+{
+    uint32_t i = 0;
+    while (i < index->string_count && !bytes_equal(index->strings[i], text))
+        i++;
+    *number = i;
+    if (i < index->string_count)
+        return true;
+    if (i == STRINGS || text.size > 64) {
+        *number = 0;
+        return true;
+    }
+    index->strings[i] = arena_copy(index->arena, text);
+    if (!index->strings[i].data)
+        return flow_error_memory(error);
+    index->string_count++;
+    return true;
+}
+
+static int64_t nanoseconds(double seconds)
+{
+    /* A double of this size tells microseconds; more digits would be noise. */
+    if (!(fabs(seconds) < 9e9))
+        return 0;
+    return (int64_t)floor(seconds * 1e6 + 0.5) * 1000;
+}
+
+static bool fill_flow(struct index *index, struct index_flow *flow,
+                      const struct flow_glance *glance, const struct index_place *place,
+                      struct flow_error *error)
+{
+    *flow = (struct index_flow){
+        .offset = place->offset,
+        .size = place->size,
+        .start = nanoseconds(glance->timestamp_start),
+        .capture = place->capture,
+        .number = place->number,
+        .handshake = place->handshake,
+        .copy = 1,
+        .status = glance->status_code > 0 && glance->status_code <= UINT16_MAX
+                      ? (uint16_t)glance->status_code
+                      : 0,
+        .type = (uint8_t)glance->type,
+        .has_error = glance->has_error,
+        .is_websocket = glance->is_websocket,
+    };
+    atomic_store(&flow->next_in_host, INDEX_NONE);
+    atomic_store(&flow->copies, 1);
+    flow->id_form = INDEX_ID_UUID;
+    if (!parse_uuid(glance->id, flow->id.uuid)) {
+        flow->id_form = INDEX_ID_TEXT;
+        flow->id.text = arena_copy(index->arena, glance->id);
+        if (!flow->id.text.data)
+            return flow_error_memory(error);
+    }
+    return find_or_add_string(index, glance->target.method, &flow->method, error) &&
+           find_or_add_host(index, glance, &flow->host, error);
+}
+
+/* The flow's name in its host, counted up if there is one of that name. */
+static void name_flow(struct index *index, struct index_flow *flow, struct name *name)
+{
+    flow_name(flow, 1, name);
+    uint32_t first = index_find_flow(index, flow->host, name_bytes(name));
+    if (first == INDEX_NONE)
+        return;
+    flow->copy = atomic_load(&flow_at(index, first)->copies) + 1;
+    atomic_store(&flow_at(index, first)->copies, flow->copy);
+    flow_name(flow, flow->copy, name);
+}
+
+static void raise_to(_Atomic int64_t *newest, int64_t start)
+{
+    if (atomic_load_explicit(newest, memory_order_relaxed) < start)
+        atomic_store_explicit(newest, start, memory_order_relaxed);
+}
+
+bool index_add(struct index *index, const struct flow_glance *glance,
+               const struct index_place *place, struct flow_error *error)
+{
+    struct name name;
+    uint32_t number = atomic_load(&index->flow_count);
+    if (number == INDEX_NONE) {
+        flow_error_set(error, EOVERFLOW, FLOW_ERROR_NO_OFFSET, "more than %u flows", number);
+        return false;
+    }
+    void *segment = index->flow_segments[number / SEGMENT_FLOWS];
+    if (!reserve_segment(index, &segment, SEGMENT_FLOWS * sizeof(struct index_flow)))
+        return flow_error_memory(error);
+    index->flow_segments[number / SEGMENT_FLOWS] = segment;
+    struct index_flow *flow = flow_at(index, number);
+    if (!fill_flow(index, flow, glance, place, error))
+        return false;
+    if (!hash_table_reserve(&index->flows_by_name))
+        return flow_error_memory(error);
+    name_flow(index, flow, &name);
+
+    /* From here on nothing fails: the flow is published last to first. */
+    struct index_host *host = host_at(index, flow->host);
+    raise_to(&host->newest, flow->start);
+    raise_to(&index->newest, flow->start);
+    atomic_store_explicit(&index->flow_count, number + 1, memory_order_release);
+    hash_table_add(&index->flows_by_name, bytes_hash(name_bytes(&name), index->seed + flow->host),
+                   number);
+    uint32_t last = atomic_load(&host->last);
+    atomic_store_explicit(last == INDEX_NONE ? &host->first : &flow_at(index, last)->next_in_host,
+                          number, memory_order_release);
+    atomic_store(&host->last, number);
+    atomic_fetch_add_explicit(&host->count, 1, memory_order_release);
+    return true;
+}

@@ -1,0 +1,77 @@
+#include "ll.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A reply that is being filled with entries. */
+struct reply {
+    fuse_req_t request;
+    char *data;
+    size_t size, capacity;
+    bool plus;
+};
+
+static struct ll_mount *mount_of(fuse_req_t request)
+{
+    return fuse_req_userdata(request);
+}
+
+static bool add_entry(void *context, const struct tree_entry *entry)
+{
+    struct reply *reply = context;
+    char *place = reply->data + reply->size;
+    size_t room = reply->capacity - reply->size;
+    size_t needed;
+    if (reply->plus) {
+        /* Inode 0 says that no attributes come with the entry: the kernel makes no node of it and
+         * asks when somebody does. So it is for `.` and `..`, which are never looked up. */
+        struct fuse_entry_param parameters = {
+            .ino = entry->complete ? entry->status.st_ino : 0,
+            .attr = entry->status,
+            .attr_timeout = LL_FOREVER,
+            .entry_timeout = LL_FOREVER,
+        };
+        needed = fuse_add_direntry_plus(reply->request, place, room, entry->name, &parameters,
+                                        (off_t)entry->next);
+    } else {
+        needed = fuse_add_direntry(reply->request, place, room, entry->name, &entry->status,
+                                   (off_t)entry->next);
+    }
+    if (needed > room)
+        return false;
+    reply->size += needed;
+    return true;
+}
+
+static void list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus)
+{
+    struct ll_mount *mount = mount_of(request);
+    struct flow_error error = {0};
+    struct reply reply = {request, malloc(size), 0, size, plus};
+    if (!reply.data) {
+        fuse_reply_err(request, ENOMEM);
+        return;
+    }
+    bool done = tree_list(&mount->tree, inode, (uint64_t)offset, plus, add_entry, &reply, &error);
+    if (error.code)
+        mount->report(mount->report_context, inode, &error);
+    if (done)
+        fuse_reply_buf(request, reply.data, reply.size);
+    else
+        fuse_reply_err(request, ll_errno(&error));
+    free(reply.data);
+}
+
+void ll_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                struct fuse_file_info *info)
+{
+    (void)info;
+    list(request, inode, size, offset, false);
+}
+
+void ll_readdirplus(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                    struct fuse_file_info *info)
+{
+    (void)info;
+    list(request, inode, size, offset, true);
+}

@@ -1,0 +1,189 @@
+#include "ll.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+static struct ll_mount *mount_of(fuse_req_t request)
+{
+    return fuse_req_userdata(request);
+}
+
+/* A name or node that is not there is a question well answered, and nothing to report. */
+static void reply_error(fuse_req_t request, fuse_ino_t inode, const struct flow_error *error)
+{
+    struct ll_mount *mount = mount_of(request);
+    if (error->code != ENOENT && error->code != ENODATA && error->code != EISDIR &&
+        error->code != ENOTDIR)
+        mount->report(mount->report_context, inode, error);
+    fuse_reply_err(request, ll_errno(error));
+}
+
+static void ll_init(void *user_data, struct fuse_conn_info *connection)
+{
+    struct ll_mount *mount = user_data;
+    /* Listings with attributes always, not only where the kernel guesses they pay: without them
+     * each file costs a LOOKUP. */
+    connection->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
+    connection->want |= connection->capable &
+                        (FUSE_CAP_READDIRPLUS | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ |
+                         FUSE_CAP_SPLICE_WRITE | FUSE_CAP_CACHE_SYMLINKS);
+    /* Splicing requests in costs two more system calls each, and ours carry no data. */
+    connection->want &= ~(unsigned)FUSE_CAP_SPLICE_READ;
+    connection->max_readahead = 1u << 20;
+    connection->max_background = 64;
+    connection->congestion_threshold = 48;
+    if (mount->ready)
+        mount->ready(mount->ready_context);
+}
+
+static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
+{
+    struct ll_mount *mount = mount_of(request);
+    struct flow_error error = {0};
+    struct fuse_entry_param entry = {.attr_timeout = LL_FOREVER, .entry_timeout = LL_FOREVER};
+    if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
+        entry.ino = entry.attr.st_ino;
+        fuse_reply_entry(request, &entry);
+    } else if (error.code == ENOENT) {
+        /* Inode 0: the kernel remembers that there is no such name. rg asks each directory for four
+         * names that are never there. */
+        fuse_reply_entry(request, &entry);
+    } else {
+        reply_error(request, parent, &error);
+    }
+}
+
+static void ll_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    (void)info;
+    struct ll_mount *mount = mount_of(request);
+    struct flow_error error = {0};
+    struct stat status;
+    if (tree_attributes(&mount->tree, inode, &status, &error))
+        fuse_reply_attr(request, &status, LL_FOREVER);
+    else
+        reply_error(request, inode, &error);
+}
+
+static void ll_setattr(fuse_req_t request, fuse_ino_t inode, struct stat *status, int to_set,
+                       struct fuse_file_info *info)
+{
+    (void)inode, (void)status, (void)to_set, (void)info;
+    fuse_reply_err(request, EROFS);
+}
+
+/* Answered once: see ll.h. */
+static void ll_open(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+{
+    (void)inode, (void)info;
+    fuse_reply_err(request, ENOSYS);
+}
+
+static void reply_piece(fuse_req_t request, const struct cached_piece *piece)
+{
+    if (piece->descriptor < 0) {
+        fuse_reply_buf(request, (const char *)piece->bytes.data, piece->size);
+        return;
+    }
+    struct fuse_bufvec buffers = FUSE_BUFVEC_INIT(piece->size);
+    buffers.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+    buffers.buf[0].fd = piece->descriptor;
+    buffers.buf[0].pos = (off_t)piece->offset;
+    fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE);
+}
+
+static void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                    struct fuse_file_info *info)
+{
+    (void)info;
+    struct ll_mount *mount = mount_of(request);
+    struct flow_error error = {0};
+    struct tree_piece piece;
+    void *scratch = malloc(size);
+    if (!scratch) {
+        fuse_reply_err(request, ENOMEM);
+        return;
+    }
+    if (tree_read(&mount->tree, inode, (uint64_t)offset, size, scratch, &piece, &error)) {
+        reply_piece(request, &piece.piece);
+        tree_read_done(&mount->tree, &piece);
+    } else {
+        reply_error(request, inode, &error);
+    }
+    free(scratch);
+}
+
+static void reply_text(fuse_req_t request, const struct buffer *text, size_t size)
+{
+    if (size == 0)
+        fuse_reply_xattr(request, text->size);
+    else if (size < text->size)
+        fuse_reply_err(request, ERANGE);
+    else
+        fuse_reply_buf(request, (const char *)text->data, text->size);
+}
+
+static void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size)
+{
+    struct ll_mount *mount = mount_of(request);
+    struct flow_error error = {0};
+    struct buffer value = BUFFER_INIT;
+    if (tree_extended_attribute(&mount->tree, inode, bytes_of(name), &value, &error))
+        reply_text(request, &value, size);
+    else
+        reply_error(request, inode, &error);
+    buffer_free(&value);
+}
+
+static void ll_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size)
+{
+    struct ll_mount *mount = mount_of(request);
+    struct flow_error error = {0};
+    struct buffer names = BUFFER_INIT;
+    if (tree_extended_attribute_names(&mount->tree, inode, &names, &error))
+        reply_text(request, &names, size);
+    else
+        reply_error(request, inode, &error);
+    buffer_free(&names);
+}
+
+static uint64_t captured_bytes(const struct collection *collection)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < collection_capture_count(collection); i++)
+        bytes += source_size(capture_source(collection_capture(collection, i)->capture));
+    return bytes;
+}
+
+/* As df sees it: a file system as large as its captures, and full. */
+static void ll_statfs(fuse_req_t request, fuse_ino_t inode)
+{
+    (void)inode;
+    struct ll_mount *mount = mount_of(request);
+    const struct collection *collection = mount->tree.collection;
+    struct statvfs status = {
+        .f_bsize = 4096,
+        .f_frsize = 4096,
+        .f_blocks = (fsblkcnt_t)((captured_bytes(collection) + 4095) / 4096),
+        .f_files = index_flow_count(collection_index(collection)),
+        .f_flag = ST_RDONLY,
+        .f_namemax = NAME_LONGEST,
+    };
+    fuse_reply_statfs(request, &status);
+}
+
+const struct fuse_lowlevel_ops ll_operations = {
+    .init = ll_init,
+    .lookup = ll_lookup,
+    .getattr = ll_getattr,
+    .setattr = ll_setattr,
+    .open = ll_open,
+    .opendir = ll_open,
+    .read = ll_read,
+    .readdir = ll_readdir,
+    .readdirplus = ll_readdirplus,
+    .getxattr = ll_getxattr,
+    .listxattr = ll_listxattr,
+    .statfs = ll_statfs,
+};

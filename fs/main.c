@@ -1,0 +1,282 @@
+/* flowfs: reads the command line, indexes the captures, mounts, and serves until it is unmounted.
+ *
+ * The command returns when the mount can be used. The process that serves is its child: it tells
+ * how it went through a pipe, and the exit code is the same as in the foreground. */
+#include "ll.h"
+
+#include "options.h"
+#include "version.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <syslog.h>
+#include <unistd.h>
+
+enum exit_code {
+    EXIT_MOUNTED = 0,
+    EXIT_USAGE = 1,
+    EXIT_CAPTURE = 2,
+    EXIT_MOUNTPOINT = 3,
+    EXIT_MOUNT = 4,
+};
+
+struct server {
+    struct options options;
+    struct collection *collection;
+    struct ll_mount mount;
+    int ready_pipe; /* to the command that waits; -1 in the foreground and once it was told */
+};
+
+static void report_capture(void *context, const char *capture, const struct flow_error *problem,
+                           uint64_t gap_size)
+{
+    (void)context;
+    fprintf(stderr, "flowfs: %s: ", capture);
+    if (gap_size)
+        fprintf(stderr, "bytes %" PRIu64 " to %" PRIu64 " left out: ", problem->offset,
+                problem->offset + gap_size);
+    else if (problem->offset != FLOW_ERROR_NO_OFFSET)
+        fprintf(stderr, "at byte %" PRIu64 ": ", problem->offset);
+    fprintf(stderr, "%s%s%s\n", problem->key_path, problem->key_path[0] ? ": " : "",
+            problem->message);
+}
+
+/* Once the command has returned there is no terminal; the system's log is where daemons speak. */
+static void report_request(void *context, uint64_t inode, const struct flow_error *error)
+{
+    const struct server *server = context;
+    char place[48] = "";
+    if (error->offset != FLOW_ERROR_NO_OFFSET)
+        snprintf(place, sizeof place, " at byte %" PRIu64, error->offset);
+    if (server->options.foreground)
+        fprintf(stderr, "flowfs: inode %" PRIx64 "%s: %s%s%s\n", inode, place, error->key_path,
+                error->key_path[0] ? ": " : "", error->message);
+    else
+        syslog(LOG_WARNING, "inode %" PRIx64 "%s: %s%s%s", inode, place, error->key_path,
+               error->key_path[0] ? ": " : "", error->message);
+}
+
+/* Lets go of the terminal and tells the waiting command that the mount can be used. */
+static void tell_ready(void *context)
+{
+    struct server *server = context;
+    if (server->ready_pipe < 0)
+        return;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (chdir("/") < 0 || null < 0)
+        syslog(LOG_WARNING, "cannot leave the terminal: %s", strerror(errno));
+    for (int descriptor = 0; null >= 0 && descriptor < 3; descriptor++)
+        dup2(null, descriptor);
+    if (null > 2)
+        close(null);
+    unsigned char code = EXIT_MOUNTED;
+    if (write(server->ready_pipe, &code, 1) < 0)
+        syslog(LOG_WARNING, "cannot tell that the mount is ready: %s", strerror(errno));
+    close(server->ready_pipe);
+    server->ready_pipe = -1;
+}
+
+static enum exit_code index_captures(struct server *server)
+{
+    struct flow_error error = {0};
+    server->collection =
+        collection_open(server->options.decode_limit, report_capture, server, &error);
+    if (!server->collection) {
+        fprintf(stderr, "flowfs: %s\n", error.message);
+        return EXIT_CAPTURE;
+    }
+    for (int i = 0; i < server->options.capture_count; i++) {
+        const char *path = server->options.captures[i];
+        if (collection_add(server->collection, path, &error))
+            continue;
+        fprintf(stderr, "flowfs: cannot read %s: %s\n", path, error.message);
+        return EXIT_CAPTURE;
+    }
+    return EXIT_MOUNTED;
+}
+
+static enum exit_code make_mountpoint(const struct options *options)
+{
+    struct stat status;
+    if (mkdir(options->mountpoint, 0777) < 0 && errno != EEXIST) {
+        fprintf(stderr, "flowfs: cannot make the mount point %s: %s\n", options->mountpoint,
+                strerror(errno));
+        return EXIT_MOUNTPOINT;
+    }
+    if (stat(options->mountpoint, &status) < 0) {
+        fprintf(stderr, "flowfs: cannot use the mount point %s: %s%s\n", options->mountpoint,
+                strerror(errno),
+                errno == ENOTCONN ? " (an earlier mount died there: umount it first)" : "");
+        return EXIT_MOUNTPOINT;
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        fprintf(stderr, "flowfs: the mount point %s is no folder\n", options->mountpoint);
+        return EXIT_MOUNTPOINT;
+    }
+    return EXIT_MOUNTED;
+}
+
+/* What mount and df show as the source; commas and backslashes would end the option. */
+static void append_source(struct buffer *arguments, const struct options *options)
+{
+    const char *source = options->capture_count == 1 ? options->captures[0] : "flowfs";
+    buffer_append_text(arguments, "fsname=");
+    for (; *source; source++) {
+        if (*source == ',' || *source == '\\')
+            buffer_append_byte(arguments, '\\');
+        buffer_append_byte(arguments, (uint8_t)*source);
+    }
+}
+
+static struct fuse_session *open_session(struct server *server)
+{
+    struct buffer options = BUFFER_INIT;
+    struct fuse_session *session = NULL;
+    char *arguments[] = {(char[]){"flowfs"}, (char[]){"-o"}, NULL, NULL, NULL};
+    append_source(&options, &server->options);
+    buffer_append_text(&options, ",subtype=flowfs,default_permissions,nosuid,nodev,noexec");
+    if (server->options.mount_options[0])
+        buffer_append_byte(&options, ',');
+    buffer_append_text(&options, server->options.mount_options);
+    /* Last, over a `rw` that mount(8) always passes: on a read-only mount the kernel need not ask
+     * for a file's attributes again after it was read. */
+    buffer_append_text(&options, ",ro");
+    buffer_append_byte(&options, '\0');
+    arguments[2] = (char *)options.data;
+    arguments[3] = server->options.debug ? (char[]){"-d"} : NULL;
+    struct fuse_args fuse_arguments = FUSE_ARGS_INIT(server->options.debug ? 4 : 3, arguments);
+    if (!options.failed)
+        session =
+            fuse_session_new(&fuse_arguments, &ll_operations, sizeof ll_operations, &server->mount);
+    fuse_opt_free_args(&fuse_arguments);
+    buffer_free(&options);
+    return session;
+}
+
+static int serve(struct server *server)
+{
+    struct fuse_session *session = server->mount.session;
+    if (server->options.single_threaded)
+        return fuse_session_loop(session);
+    struct fuse_loop_config *config = fuse_loop_cfg_create();
+    if (!config)
+        return -ENOMEM;
+    fuse_loop_cfg_set_clone_fd(config, 1);
+    fuse_loop_cfg_set_idle_threads(config, 4);
+    fuse_loop_cfg_set_max_threads(config, 16);
+    int result = fuse_session_loop_mt(session, config);
+    fuse_loop_cfg_destroy(config);
+    return result;
+}
+
+static enum exit_code mount_and_serve(struct server *server)
+{
+    enum exit_code code = EXIT_MOUNT;
+    server->mount.session = open_session(server);
+    if (!server->mount.session) {
+        fprintf(stderr, "flowfs: cannot set up FUSE with these mount options\n");
+        return code;
+    }
+    if (fuse_set_signal_handlers(server->mount.session) == 0) {
+        if (fuse_session_mount(server->mount.session, server->options.mountpoint) == 0) {
+            int result = serve(server);
+            /* A signal ends the loop with its number: that is how one stops. */
+            code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
+            if (result < 0)
+                syslog(LOG_ERR, "the mount ended: %s", strerror(-result));
+            fuse_session_unmount(server->mount.session);
+        } else {
+            fprintf(stderr, "flowfs: cannot mount at %s\n", server->options.mountpoint);
+        }
+        fuse_remove_signal_handlers(server->mount.session);
+    }
+    fuse_session_destroy(server->mount.session);
+    return code;
+}
+
+static enum exit_code run(struct server *server)
+{
+    struct flow_error error = {0};
+    enum exit_code code = index_captures(server);
+    if (code == EXIT_MOUNTED)
+        code = make_mountpoint(&server->options);
+    struct tree *tree = &server->mount.tree;
+    if (code == EXIT_MOUNTED) {
+        tree->cache =
+            flow_cache_open(server->collection, (size_t)server->options.cache_size, &error);
+        tree->collection = server->collection;
+        tree->owner = getuid();
+        tree->group = getgid();
+        tree->umask = umask(0);
+        umask(tree->umask);
+        server->mount.ready = tell_ready;
+        server->mount.ready_context = server;
+        server->mount.report = report_request;
+        server->mount.report_context = server;
+        if (!tree->cache)
+            fprintf(stderr, "flowfs: %s\n", error.message);
+        code = tree->cache ? mount_and_serve(server) : EXIT_CAPTURE;
+    }
+    flow_cache_close(tree->cache);
+    collection_close(server->collection);
+    return code;
+}
+
+/* Waits for the child's word. If it dies without one, mounting has failed. */
+static int wait_for_child(int pipe_end)
+{
+    unsigned char code = EXIT_MOUNT;
+    ssize_t got;
+    do
+        got = read(pipe_end, &code, 1);
+    while (got < 0 && errno == EINTR);
+    return got == 1 ? code : EXIT_MOUNT;
+}
+
+static int run_in_background(struct server *server)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        perror("flowfs: pipe");
+        return EXIT_MOUNT;
+    }
+    pid_t child = fork();
+    if (child < 0) {
+        perror("flowfs: fork");
+        return EXIT_MOUNT;
+    }
+    if (child > 0) {
+        close(ends[1]);
+        return wait_for_child(ends[0]);
+    }
+    close(ends[0]);
+    setsid();
+    server->ready_pipe = ends[1];
+    unsigned char code = (unsigned char)run(server);
+    if (server->ready_pipe >= 0 && write(server->ready_pipe, &code, 1) < 0)
+        perror("flowfs: pipe");
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct server server = {.ready_pipe = -1};
+    int code;
+    if (!options_parse(&server.options, argc, argv))
+        return EXIT_USAGE;
+    openlog("flowfs", LOG_PID, LOG_DAEMON);
+    if (server.options.help) {
+        fputs(options_help, stdout);
+        code = EXIT_MOUNTED;
+    } else if (server.options.version) {
+        printf("flowfs %s, libfuse %s\n", FLOWFS_VERSION, fuse_pkgversion());
+        code = EXIT_MOUNTED;
+    } else {
+        code = server.options.foreground ? (int)run(&server) : run_in_background(&server);
+    }
+    options_free(&server.options);
+    return code;
+}

@@ -1,0 +1,191 @@
+#include "options.h"
+
+#include "flowdir.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define DEFAULT_CACHE_SIZE ((uint64_t)64 << 20)
+
+const char options_help[] =
+    "usage: flowfs [options] CAPTURE... MOUNTPOINT\n"
+    "\n"
+    "Mounts captured HTTP traffic as folders: MOUNTPOINT/HOST/FLOW/response.body and so on.\n"
+    "CAPTURE is a mitmproxy flow file or a HAR file, plain or compressed by gzip, a folder of\n"
+    "those, or - for standard input. MOUNTPOINT is made if it is missing.\n"
+    "\n"
+    "    -o OPTION[,OPTION...]   mount options, as for any FUSE file system (allow_other, ...);\n"
+    "                            cache=SIZE and max_decoded=SIZE may stand here too\n"
+    "    -f                      stay in the foreground\n"
+    "    -d                      the same, and print each request\n"
+    "    -s                      answer requests with one thread\n"
+    "    --cache SIZE            memory for flows that were read lately (64M)\n"
+    "    --max-decoded SIZE      show a compressed body decoded up to this size, as it was sent\n"
+    "                            beyond (4G)\n"
+    "    -h, --help              print this\n"
+    "    -V, --version           print the versions of flowfs and FUSE\n"
+    "\n"
+    "Exit codes: 0 mounted, 1 wrong usage, 2 a capture cannot be read, 3 the mount point cannot\n"
+    "be used, 4 mounting failed.\n"
+    "To unmount: umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT where you are not root.\n";
+
+enum long_option {
+    OPTION_CACHE = 256,
+    OPTION_MAX_DECODED,
+};
+
+bool options_parse_size(const char *text, uint64_t *size)
+{
+    static const char units[] = "KMGT";
+    uint64_t number = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        if (number > UINT64_MAX / 100)
+            return false;
+        number = number * 10 + (uint64_t)(*at - '0');
+    }
+    if (at == text)
+        return false;
+    const char *unit = *at ? strchr(units, *at & ~0x20) : NULL;
+    if (*at && (!unit || at[1]))
+        return false;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    if (number > (uint64_t)INT64_MAX >> shift)
+        return false;
+    *size = number << shift;
+    return true;
+}
+
+static bool set_size(const char *option, const char *text, uint64_t *size)
+{
+    if (options_parse_size(text, size))
+        return true;
+    fprintf(stderr, "flowfs: %s: found \"%s\", expected a size such as 64M\n", option, text);
+    return false;
+}
+
+static bool append_mount_option(struct options *options, const char *text, size_t length)
+{
+    size_t old = strlen(options->mount_options);
+    char *joined = realloc(options->mount_options, old + 1 + length + 1);
+    if (!joined) {
+        fprintf(stderr, "flowfs: out of memory\n");
+        return false;
+    }
+    options->mount_options = joined;
+    if (old)
+        joined[old++] = ',';
+    memcpy(joined + old, text, length);
+    joined[old + length] = '\0';
+    return true;
+}
+
+/* Where an option of `-o` ends; a comma behind a backslash is part of it. */
+static size_t mount_option_length(const char *text)
+{
+    size_t length = 0;
+    while (text[length] && text[length] != ',')
+        length += text[length] == '\\' && text[length + 1] ? 2 : 1;
+    return length;
+}
+
+/* Takes our own options out of `-o`; the rest is for libfuse. */
+static bool add_mount_options(struct options *options, const char *text)
+{
+    while (*text) {
+        size_t length = mount_option_length(text);
+        char option[64];
+        snprintf(option, sizeof option, "%.*s", (int)(length < 63 ? length : 63), text);
+        bool done;
+        if (strncmp(option, "cache=", 6) == 0)
+            done = set_size("cache", option + 6, &options->cache_size);
+        else if (strncmp(option, "max_decoded=", 12) == 0)
+            done = set_size("max_decoded", option + 12, &options->decode_limit);
+        else
+            done = length == 0 || append_mount_option(options, text, length);
+        if (!done)
+            return false;
+        text += length + (text[length] == ',');
+    }
+    return true;
+}
+
+static bool parse_option(struct options *options, int option)
+{
+    switch (option) {
+    case 'f':
+        options->foreground = true;
+        return true;
+    case 'd':
+        options->debug = options->foreground = true;
+        return true;
+    case 's':
+        options->single_threaded = true;
+        return true;
+    case 'o':
+        return add_mount_options(options, optarg);
+    case OPTION_CACHE:
+        return set_size("--cache", optarg, &options->cache_size);
+    case OPTION_MAX_DECODED:
+        return set_size("--max-decoded", optarg, &options->decode_limit);
+    case 'h':
+        options->help = true;
+        return true;
+    case 'V':
+        options->version = true;
+        return true;
+    default: /* getopt_long has said what is wrong */
+        return false;
+    }
+}
+
+static bool parse_all(struct options *options, int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"cache", required_argument, NULL, OPTION_CACHE},
+        {"max-decoded", required_argument, NULL, OPTION_MAX_DECODED},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "fdso:hV", long_options, NULL)) != -1)
+        if (!parse_option(options, option))
+            return false;
+    if (options->help || options->version)
+        return true;
+    if (argc - optind < 2) {
+        fprintf(stderr, "flowfs: expected at least one CAPTURE and a MOUNTPOINT\n");
+        return false;
+    }
+    options->captures = argv + optind;
+    options->capture_count = argc - optind - 1;
+    options->mountpoint = argv[argc - 1];
+    return true;
+}
+
+bool options_parse(struct options *options, int argc, char **argv)
+{
+    *options = (struct options){
+        .cache_size = DEFAULT_CACHE_SIZE,
+        .decode_limit = FLOWDIR_DECODE_LIMIT,
+        .mount_options = strdup(""),
+    };
+    if (!options->mount_options) {
+        fprintf(stderr, "flowfs: out of memory\n");
+        return false;
+    }
+    if (parse_all(options, argc, argv))
+        return true;
+    fprintf(stderr, "Try: flowfs --help\n");
+    options_free(options);
+    return false;
+}
+
+void options_free(struct options *options)
+{
+    free(options->mount_options);
+    options->mount_options = NULL;
+}

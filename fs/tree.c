@@ -1,0 +1,508 @@
+#include "tree.h"
+
+#include <errno.h>
+#include <math.h>
+
+#define BLOCK_SIZE 4096
+
+static bool fail(struct flow_error *error, int code, const char *message)
+{
+    flow_error_set(error, code, FLOW_ERROR_NO_OFFSET, "%s", message);
+    return false;
+}
+
+static bool no_such_node(struct flow_error *error)
+{
+    return fail(error, ENOENT, "no such file or directory");
+}
+
+static const struct index *index_of(const struct tree *tree)
+{
+    return collection_index(tree->collection);
+}
+
+static bool node_exists(const struct tree *tree, const struct inode *inode)
+{
+    switch (inode->kind) {
+    case INODE_NONE:
+        return false;
+    case INODE_ROOT:
+        return true;
+    case INODE_HOST:
+        return inode->number < index_host_count(index_of(tree));
+    case INODE_FLOW:
+    case INODE_FILE:
+    case INODE_MESSAGES:
+    case INODE_MESSAGE:
+        return inode->number < index_flow_count(index_of(tree));
+    }
+    return false;
+}
+
+static void set_times(struct stat *status, int64_t nanoseconds)
+{
+    int64_t fraction = (nanoseconds % 1000000000 + 1000000000) % 1000000000;
+    struct timespec time = {
+        .tv_sec = (time_t)((nanoseconds - fraction) / 1000000000),
+        .tv_nsec = (long)fraction,
+    };
+    status->st_atim = status->st_mtim = status->st_ctim = time;
+}
+
+static int64_t nanoseconds_of(double seconds)
+{
+    return fabs(seconds) < 9e9 ? (int64_t)floor(seconds * 1e6 + 0.5) * 1000 : 0;
+}
+
+static void set_directory(const struct tree *tree, uint64_t number, nlink_t directories,
+                          int64_t time, struct stat *status)
+{
+    *status = (struct stat){
+        .st_ino = number,
+        .st_mode = S_IFDIR | (0777 & ~tree->umask),
+        .st_nlink = 2 + directories,
+        .st_uid = tree->owner,
+        .st_gid = tree->group,
+        .st_blksize = BLOCK_SIZE,
+    };
+    set_times(status, time);
+}
+
+static void set_file(const struct tree *tree, uint64_t number, uint64_t size, double seconds,
+                     struct stat *status)
+{
+    *status = (struct stat){
+        .st_ino = number,
+        .st_mode = S_IFREG | (0666 & ~tree->umask),
+        .st_nlink = 1,
+        .st_uid = tree->owner,
+        .st_gid = tree->group,
+        .st_size = (off_t)size,
+        .st_blocks = (blkcnt_t)((size + BLOCK_SIZE - 1) / BLOCK_SIZE * (BLOCK_SIZE / 512)),
+        .st_blksize = BLOCK_SIZE,
+    };
+    set_times(status, nanoseconds_of(seconds));
+}
+
+static void set_root(const struct tree *tree, struct stat *status)
+{
+    int64_t newest = index_newest(index_of(tree));
+    set_directory(tree, INODE_ROOT_NUMBER, index_host_count(index_of(tree)),
+                  newest == INT64_MIN ? 0 : newest, status);
+}
+
+static void set_host(const struct tree *tree, uint32_t number, struct stat *status)
+{
+    const struct index_host *host = index_host(index_of(tree), number);
+    set_directory(tree, inode_of_host(number), atomic_load(&host->count),
+                  atomic_load(&host->newest), status);
+}
+
+/* Only a reading tells whether a flow has messages/; a link count of one says «not counted», which
+ * find and others know from file systems that do not count. */
+static void set_flow(const struct tree *tree, uint32_t flow, struct stat *status)
+{
+    set_directory(tree, inode_of_flow(flow), 0, index_flow(index_of(tree), flow)->start, status);
+    status->st_nlink = 1;
+}
+
+static void set_messages(const struct tree *tree, uint32_t flow, struct stat *status)
+{
+    set_directory(tree, inode_of_messages(flow), 0, index_flow(index_of(tree), flow)->start,
+                  status);
+}
+
+static bool set_flow_file(const struct tree *tree, struct cached_flow *cached, uint32_t flow,
+                          enum flowdir_file file, struct stat *status, struct flow_error *error)
+{
+    uint64_t size;
+    const struct flowdir *directory = cached_flow_directory(cached);
+    if (!flowdir_has(directory, file))
+        return no_such_node(error);
+    if (!cached_flow_size(cached, file, &size, error))
+        return false;
+    set_file(tree, inode_of_file(flow, file), size, flowdir_time(directory, file), status);
+    return true;
+}
+
+static bool set_message(const struct tree *tree, const struct flowdir *directory, uint32_t flow,
+                        size_t number, struct stat *status, struct flow_error *error)
+{
+    if (number == 0 || number > directory->message_count)
+        return no_such_node(error);
+    struct flow_stream_message message = flowdir_message(directory, number);
+    double time =
+        message.timestamp > 0 ? message.timestamp : directory->loaded.flow.timestamp_start;
+    set_file(tree, inode_of_message(flow, number), message.content->bytes.size, time, status);
+    return true;
+}
+
+bool tree_attributes(const struct tree *tree, uint64_t number, struct stat *status,
+                     struct flow_error *error)
+{
+    struct inode inode = inode_parse(number);
+    struct cached_flow *cached;
+    bool done = false;
+    if (!node_exists(tree, &inode))
+        return no_such_node(error);
+    switch (inode.kind) {
+    case INODE_NONE:
+        return no_such_node(error);
+    case INODE_ROOT:
+        set_root(tree, status);
+        return true;
+    case INODE_HOST:
+        set_host(tree, inode.number, status);
+        return true;
+    case INODE_FLOW:
+        set_flow(tree, inode.number, status);
+        return true;
+    case INODE_MESSAGES:
+        set_messages(tree, inode.number, status);
+        return true;
+    case INODE_FILE:
+    case INODE_MESSAGE:
+        cached = flow_cache_get(tree->cache, inode.number, error);
+        if (!cached)
+            return false;
+        done = inode.kind == INODE_FILE
+                   ? set_flow_file(tree, cached, inode.number, inode.file, status, error)
+                   : set_message(tree, cached_flow_directory(cached), inode.number, inode.message,
+                                 status, error);
+        flow_cache_release(tree->cache, cached);
+        break;
+    }
+    return done;
+}
+
+static bool lookup_in_flow(const struct tree *tree, uint32_t flow, struct bytes name,
+                           struct stat *status, struct flow_error *error)
+{
+    enum flowdir_file file = flowdir_file_of_name(name);
+    bool messages = bytes_equal_text(name, FLOWDIR_MESSAGES_NAME);
+    /* Most lookups of names that are not there end here, without reading the flow. */
+    if (file == FLOWDIR_FILES && !messages)
+        return no_such_node(error);
+    struct cached_flow *cached = flow_cache_get(tree->cache, flow, error);
+    if (!cached)
+        return false;
+    bool found = true;
+    if (!messages)
+        found = set_flow_file(tree, cached, flow, file, status, error);
+    else if (cached_flow_directory(cached)->message_count)
+        set_messages(tree, flow, status);
+    else
+        found = no_such_node(error);
+    flow_cache_release(tree->cache, cached);
+    return found;
+}
+
+static bool lookup_message(const struct tree *tree, uint32_t flow, struct bytes name,
+                           struct stat *status, struct flow_error *error)
+{
+    char real_name[FLOWDIR_MESSAGE_NAME_SIZE];
+    size_t number = flowdir_message_of_name(name);
+    struct cached_flow *cached = number ? flow_cache_get(tree->cache, flow, error) : NULL;
+    if (!cached)
+        return error->code ? false : no_such_node(error);
+    const struct flowdir *directory = cached_flow_directory(cached);
+    bool found = number <= directory->message_count;
+    if (found) {
+        flowdir_message_name(directory, number, real_name);
+        found = bytes_equal_text(name, real_name) &&
+                set_message(tree, directory, flow, number, status, error);
+    }
+    flow_cache_release(tree->cache, cached);
+    return found || no_such_node(error);
+}
+
+bool tree_lookup(const struct tree *tree, uint64_t parent, struct bytes name, struct stat *status,
+                 struct flow_error *error)
+{
+    uint32_t found;
+    struct inode inode = inode_parse(parent);
+    if (!node_exists(tree, &inode))
+        return no_such_node(error);
+    switch (inode.kind) {
+    case INODE_ROOT:
+        found = index_find_host(index_of(tree), name);
+        if (found == INDEX_NONE)
+            return no_such_node(error);
+        set_host(tree, found, status);
+        return true;
+    case INODE_HOST:
+        found = index_find_flow(index_of(tree), inode.number, name);
+        if (found == INDEX_NONE)
+            return no_such_node(error);
+        set_flow(tree, found, status);
+        return true;
+    case INODE_FLOW:
+        return lookup_in_flow(tree, inode.number, name, status, error);
+    case INODE_MESSAGES:
+        return lookup_message(tree, inode.number, name, status, error);
+    case INODE_NONE:
+    case INODE_FILE:
+    case INODE_MESSAGE:
+        break;
+    }
+    return fail(error, ENOTDIR, "not a directory");
+}
+
+/* A listing in progress. Positions: 1 behind `.`, 2 behind `..`, 3 and more behind what follows. */
+struct listing {
+    const struct tree *tree;
+    uint64_t from;
+    bool attributes;
+    tree_emit *emit;
+    void *context;
+};
+
+static bool emit_node(const struct listing *listing, const char *name, const struct stat *status,
+                      bool complete, uint64_t next)
+{
+    struct tree_entry entry = {name, *status, complete, next};
+    return listing->emit(listing->context, &entry);
+}
+
+/* `.` and `..`; the kernel wants only their numbers. */
+static bool emit_dots(const struct listing *listing, uint64_t self, uint64_t parent)
+{
+    struct stat status = {.st_ino = self, .st_mode = S_IFDIR};
+    if (listing->from < 1 && !emit_node(listing, ".", &status, false, 1))
+        return false;
+    status.st_ino = parent;
+    return listing->from >= 2 || emit_node(listing, "..", &status, false, 2);
+}
+
+static void list_root(const struct listing *listing)
+{
+    const struct index *index = index_of(listing->tree);
+    uint32_t count = index_host_count(index);
+    struct stat status;
+    char name[NAME_LONGEST + 1];
+    if (!emit_dots(listing, INODE_ROOT_NUMBER, INODE_ROOT_NUMBER))
+        return;
+    for (uint64_t i = listing->from > 2 ? listing->from - 2 : 0; i < count; i++) {
+        struct bytes host_name = index_host(index, (uint32_t)i)->name;
+        memcpy(name, host_name.data, host_name.size);
+        name[host_name.size] = '\0';
+        set_host(listing->tree, (uint32_t)i, &status);
+        if (!emit_node(listing, name, &status, true, i + 3))
+            return;
+    }
+}
+
+/* A host's flows are a list: the position is 3 + the number of the flow before. */
+static void list_host(const struct listing *listing, uint32_t host)
+{
+    const struct index *index = index_of(listing->tree);
+    struct stat status;
+    struct name name;
+    uint32_t flow;
+    if (!emit_dots(listing, inode_of_host(host), INODE_ROOT_NUMBER))
+        return;
+    if (listing->from <= 2)
+        flow = atomic_load_explicit(&index_host(index, host)->first, memory_order_acquire);
+    else if (listing->from - 3 < index_flow_count(index))
+        flow = atomic_load_explicit(&index_flow(index, (uint32_t)(listing->from - 3))->next_in_host,
+                                    memory_order_acquire);
+    else
+        return;
+    while (flow != INDEX_NONE) {
+        index_flow_name(index, flow, &name);
+        set_flow(listing->tree, flow, &status);
+        if (!emit_node(listing, name.text, &status, true, (uint64_t)flow + 3))
+            return;
+        flow = atomic_load_explicit(&index_flow(index, flow)->next_in_host, memory_order_acquire);
+    }
+}
+
+static bool list_flow(const struct listing *listing, struct cached_flow *cached, uint32_t flow,
+                      struct flow_error *error)
+{
+    const struct flowdir *directory = cached_flow_directory(cached);
+    uint32_t host = index_flow(index_of(listing->tree), flow)->host;
+    uint64_t position = 2;
+    struct stat status;
+    if (!emit_dots(listing, inode_of_flow(flow), inode_of_host(host)))
+        return true;
+    for (int i = 0; i < FLOWDIR_FILES; i++) {
+        enum flowdir_file file = (enum flowdir_file)i;
+        if (!flowdir_has(directory, file) || ++position <= listing->from)
+            continue;
+        status = (struct stat){.st_ino = inode_of_file(flow, file), .st_mode = S_IFREG};
+        /* A file that cannot be sized is listed all the same; who asks for it gets the error. */
+        bool complete =
+            listing->attributes && set_flow_file(listing->tree, cached, flow, file, &status, error);
+        if (!emit_node(listing, flowdir_file_name(file), &status, complete, position))
+            return true;
+    }
+    if (directory->message_count && ++position > listing->from) {
+        set_messages(listing->tree, flow, &status);
+        emit_node(listing, FLOWDIR_MESSAGES_NAME, &status, true, position);
+    }
+    return true;
+}
+
+static bool list_messages(const struct listing *listing, const struct flowdir *directory,
+                          uint32_t flow, struct flow_error *error)
+{
+    char name[FLOWDIR_MESSAGE_NAME_SIZE];
+    struct stat status;
+    if (!emit_dots(listing, inode_of_messages(flow), inode_of_flow(flow)))
+        return true;
+    size_t number = listing->from > 2 ? (size_t)listing->from - 1 : 1;
+    for (; number <= directory->message_count; number++) {
+        flowdir_message_name(directory, number, name);
+        if (!set_message(listing->tree, directory, flow, number, &status, error))
+            return false;
+        if (!emit_node(listing, name, &status, true, number + 2))
+            return true;
+    }
+    return true;
+}
+
+bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool attributes,
+               tree_emit *emit, void *context, struct flow_error *error)
+{
+    struct listing listing = {tree, from, attributes, emit, context};
+    struct inode inode = inode_parse(number);
+    struct cached_flow *cached;
+    bool done;
+    if (!node_exists(tree, &inode))
+        return no_such_node(error);
+    switch (inode.kind) {
+    case INODE_ROOT:
+        list_root(&listing);
+        return true;
+    case INODE_HOST:
+        list_host(&listing, inode.number);
+        return true;
+    case INODE_FLOW:
+    case INODE_MESSAGES:
+        cached = flow_cache_get(tree->cache, inode.number, error);
+        if (!cached)
+            return false;
+        done = inode.kind == INODE_FLOW
+                   ? list_flow(&listing, cached, inode.number, error)
+                   : list_messages(&listing, cached_flow_directory(cached), inode.number, error);
+        flow_cache_release(tree->cache, cached);
+        return done;
+    case INODE_NONE:
+    case INODE_FILE:
+    case INODE_MESSAGE:
+        break;
+    }
+    return fail(error, ENOTDIR, "not a directory");
+}
+
+bool tree_read(const struct tree *tree, uint64_t number, uint64_t offset, size_t size,
+               void *scratch, struct tree_piece *piece, struct flow_error *error)
+{
+    struct inode inode = inode_parse(number);
+    bool done = false;
+    *piece = (struct tree_piece){.piece.descriptor = -1};
+    if (!node_exists(tree, &inode))
+        return no_such_node(error);
+    if (inode.kind != INODE_FILE && inode.kind != INODE_MESSAGE)
+        return fail(error, EISDIR, "is a directory");
+    piece->flow = flow_cache_get(tree->cache, inode.number, error);
+    if (!piece->flow)
+        return false;
+    const struct flowdir *directory = cached_flow_directory(piece->flow);
+    if (inode.kind == INODE_FILE && flowdir_has(directory, inode.file))
+        done =
+            cached_flow_read(piece->flow, inode.file, offset, size, scratch, &piece->piece, error);
+    else if (inode.kind == INODE_MESSAGE && inode.message <= directory->message_count)
+        done = cached_flow_read_message(piece->flow, inode.message, offset, size, scratch,
+                                        &piece->piece, error);
+    else
+        no_such_node(error);
+    if (!done)
+        tree_read_done(tree, piece);
+    return done;
+}
+
+void tree_read_done(const struct tree *tree, struct tree_piece *piece)
+{
+    if (piece->flow)
+        flow_cache_release(tree->cache, piece->flow);
+    piece->flow = NULL;
+}
+
+static const char media_type_name[] = "user.mime_type";
+static const char url_name[] = "user.xdg.origin.url";
+
+/* The message whose body the node is, or NULL. */
+static const struct flow_message *message_of_body(const struct flowdir *directory,
+                                                  enum flowdir_file file)
+{
+    const struct flow *flow = &directory->loaded.flow;
+    bool request = file == FLOWDIR_REQUEST_BODY || file == FLOWDIR_REQUEST_BODY_RAW;
+    bool response = file == FLOWDIR_RESPONSE_BODY || file == FLOWDIR_RESPONSE_BODY_RAW;
+    if (!flowdir_has(directory, file) || (!request && !response))
+        return NULL;
+    return request ? &flow->request : &flow->response;
+}
+
+static struct bytes media_type(const struct flow_message *message)
+{
+    struct bytes name, value;
+    const struct value *item = message->headers ? message->headers->first : NULL;
+    for (; item; item = item->next)
+        if (flow_field(item, &name, &value) && bytes_equal_ignoring_case(name, "content-type"))
+            return value;
+    return (struct bytes){NULL, 0};
+}
+
+static bool append_attribute(const struct flowdir *directory, enum flowdir_file file,
+                             struct bytes name, struct buffer *value, struct flow_error *error)
+{
+    const struct flow_message *message = message_of_body(directory, file);
+    struct bytes type = message ? media_type(message) : bytes_make("", 0);
+    if (message && bytes_equal_text(name, url_name))
+        flow_target_pretty_url(&directory->loaded.flow.target, value);
+    else if (type.size && bytes_equal_text(name, media_type_name))
+        buffer_append_bytes(value, type);
+    else
+        return fail(error, ENODATA, "no such attribute");
+    return !value->failed || flow_error_memory(error);
+}
+
+bool tree_extended_attribute(const struct tree *tree, uint64_t number, struct bytes name,
+                             struct buffer *value, struct flow_error *error)
+{
+    struct inode inode = inode_parse(number);
+    /* ls and others ask each node for attributes that no node has: no flow is read for them. */
+    if (inode.kind != INODE_FILE ||
+        (!bytes_equal_text(name, media_type_name) && !bytes_equal_text(name, url_name)))
+        return fail(error, ENODATA, "no such attribute");
+    if (!node_exists(tree, &inode))
+        return no_such_node(error);
+    struct cached_flow *cached = flow_cache_get(tree->cache, inode.number, error);
+    if (!cached)
+        return false;
+    bool done = append_attribute(cached_flow_directory(cached), inode.file, name, value, error);
+    flow_cache_release(tree->cache, cached);
+    return done;
+}
+
+bool tree_extended_attribute_names(const struct tree *tree, uint64_t number, struct buffer *names,
+                                   struct flow_error *error)
+{
+    struct inode inode = inode_parse(number);
+    if (inode.kind != INODE_FILE)
+        return true;
+    if (!node_exists(tree, &inode))
+        return no_such_node(error);
+    struct cached_flow *cached = flow_cache_get(tree->cache, inode.number, error);
+    if (!cached)
+        return false;
+    const struct flow_message *message = message_of_body(cached_flow_directory(cached), inode.file);
+    if (message && media_type(message).size)
+        buffer_append(names, media_type_name, sizeof media_type_name);
+    if (message)
+        buffer_append(names, url_name, sizeof url_name);
+    flow_cache_release(tree->cache, cached);
+    return !names->failed || flow_error_memory(error);
+}
