@@ -9,11 +9,13 @@ enum key {
     KEY_ADDRESS,
     KEY_AUTHORITY,
     KEY_CLIENT_CONNECTION,
+    KEY_CONTENT,
     KEY_ERROR,
     KEY_HEADERS,
     KEY_HOST,
     KEY_HTTP_VERSION,
     KEY_ID,
+    KEY_MESSAGES,
     KEY_METHOD,
     KEY_NAME,
     KEY_PATH,
@@ -28,6 +30,7 @@ enum key {
     KEY_TIMESTAMP,
     KEY_TIMESTAMP_CREATED,
     KEY_TIMESTAMP_START,
+    KEY_TRAILERS,
     KEY_TYPE,
     KEY_VERSION,
     KEY_WEBSOCKET,
@@ -62,10 +65,13 @@ static enum key key_of(const uint8_t *name, size_t size)
         KEY("request", KEY_REQUEST)
         KEY("version", KEY_VERSION)
         KEY("address", KEY_ADDRESS)
+        KEY("content", KEY_CONTENT)
         break;
     case 8:
         KEY("response", KEY_RESPONSE)
         KEY("peername", KEY_PEERNAME)
+        KEY("trailers", KEY_TRAILERS)
+        KEY("messages", KEY_MESSAGES)
         break;
     case 9:
         KEY("authority", KEY_AUTHORITY)
@@ -100,6 +106,11 @@ struct piece {
     char type;
 };
 
+/* What one message has, for the set of its files. */
+struct side {
+    bool is_there, content, encoded, trailers;
+};
+
 /* Times and parts that depend on the flow's type, which may stand behind them in the record. */
 struct facts {
     struct flow_glance *glance;
@@ -107,11 +118,13 @@ struct facts {
     const struct tnet_need *need;
     struct tnet_need need_storage;
     struct flow_error *error;
+    struct side request, response;
+    bool has_error, has_messages, has_stream;
     struct piece client, server; /* looked at only if the rest leaves a question open */
     double client_start, created, message_start, message_time;
     struct bytes address, peername, question;
     int64_t address_port, peername_port;
-    bool has_type, has_request, has_version;
+    bool has_type, has_version;
     bool unusual;
 };
 
@@ -222,12 +235,24 @@ static bool walk(struct facts *facts, const struct piece *dict, member_handler *
     return true;
 }
 
-static bool walk_headers(struct facts *facts, const struct piece *headers)
+/* Looks at the value of a field whose name was of interest; it stands at *from. */
+static bool field_value(struct facts *facts, size_t from, size_t end, struct bytes *value)
+{
+    struct piece piece;
+    if (!step(facts, &from, end, &piece))
+        return false;
+    *value = string_of(facts, &piece);
+    facts->unusual |= from != end;
+    return !facts->error->code;
+}
+
+static bool walk_headers(struct facts *facts, const struct piece *headers, struct side *side)
 {
     size_t from = headers->at;
     size_t end = headers->at + headers->size;
     struct flow_target *target = &facts->glance->target;
-    struct piece field, name, value;
+    struct piece field, name;
+    struct bytes value;
     if (headers->type != ']')
         return true;
     while (from < end) {
@@ -241,14 +266,33 @@ static bool walk_headers(struct facts *facts, const struct piece *headers)
         }
         if (!step(facts, &inside, field_end, &name))
             return false;
-        if (name.size != 4 || !bytes_equal_ignoring_case(string_of(facts, &name), "host"))
-            continue;
-        if (!step(facts, &inside, field_end, &value))
-            return false;
-        facts->unusual |= target->has_host_field;
-        target->host_field = string_of(facts, &value);
-        target->has_host_field = true;
+        if (name.size == 16 &&
+            bytes_equal_ignoring_case(string_of(facts, &name), "content-encoding")) {
+            if (!field_value(facts, inside, field_end, &value))
+                return false;
+            side->encoded |= flowdir_has_raw(value);
+        } else if (name.size == 4 && side == &facts->request &&
+                   bytes_equal_ignoring_case(string_of(facts, &name), "host")) {
+            if (!field_value(facts, inside, field_end, &value))
+                return false;
+            facts->unusual |= target->has_host_field;
+            target->host_field = value;
+            target->has_host_field = true;
+        }
     }
+    return true;
+}
+
+/* What a request and a response have in common. */
+static bool side_member(struct facts *facts, enum key key, const struct piece *member,
+                        struct side *side)
+{
+    if (key == KEY_HEADERS)
+        return walk_headers(facts, member, side);
+    if (key == KEY_CONTENT)
+        side->content = member->type == ',' || member->type == ';';
+    if (key == KEY_TRAILERS)
+        side->trailers = member->type == ']' && member->size > 0;
     return true;
 }
 
@@ -286,12 +330,10 @@ static bool request_member(struct facts *facts, enum key key, const struct piece
     case KEY_TIMESTAMP:
         facts->message_time = time_of(facts, member);
         break;
-    case KEY_HEADERS:
-        return walk_headers(facts, member);
     case KEY_QUESTIONS:
         return walk_questions(facts, member);
     default:
-        break;
+        return side_member(facts, key, member, &facts->request);
     }
     return !facts->error->code;
 }
@@ -315,9 +357,17 @@ static bool walk_questions(struct facts *facts, const struct piece *questions)
 
 static bool response_member(struct facts *facts, enum key key, const struct piece *member)
 {
-    if (key == KEY_STATUS_CODE)
-        facts->glance->status_code = integer_of(facts, member);
+    if (key != KEY_STATUS_CODE)
+        return side_member(facts, key, member, &facts->response);
+    facts->glance->status_code = integer_of(facts, member);
     return !facts->error->code;
+}
+
+static bool websocket_member(struct facts *facts, enum key key, const struct piece *member)
+{
+    if (key == KEY_MESSAGES)
+        facts->has_messages = member->type == ']' && member->size > 0;
+    return true;
 }
 
 static bool client_member(struct facts *facts, enum key key, const struct piece *member)
@@ -369,11 +419,14 @@ static bool flow_member(struct facts *facts, enum key key, const struct piece *m
         facts->created = time_of(facts, member);
         break;
     case KEY_ERROR:
-        facts->glance->has_error = member->type == '}';
+        facts->has_error = member->type == '}';
+        break;
+    case KEY_MESSAGES:
+        facts->has_stream = member->type == ']' && member->size > 0;
         break;
     case KEY_WEBSOCKET:
         facts->glance->is_websocket = member->type == '}';
-        break;
+        return walk(facts, member, websocket_member);
     case KEY_CLIENT_CONNECTION:
         facts->client = *member;
         break;
@@ -381,9 +434,10 @@ static bool flow_member(struct facts *facts, enum key key, const struct piece *m
         facts->server = *member;
         break;
     case KEY_REQUEST:
-        facts->has_request = member->type == '}';
+        facts->request.is_there = member->type == '}';
         return walk(facts, member, request_member);
     case KEY_RESPONSE:
+        facts->response.is_there = member->type == '}';
         return walk(facts, member, response_member);
     default:
         break;
@@ -401,6 +455,40 @@ static bool walk_connections(struct facts *facts)
            (http || dns || !facts->server.at || walk(facts, &facts->server, server_member));
 }
 
+static uint16_t side_files(const struct side *side, unsigned first)
+{
+    unsigned files = side->is_there | (unsigned)side->content << 1 |
+                     (unsigned)(side->content && side->encoded) << 2 |
+                     (unsigned)side->trailers << 3;
+    return (uint16_t)(files << first);
+}
+
+_Static_assert(FLOWDIR_REQUEST_BODY == FLOWDIR_REQUEST_HEADERS + 1 &&
+                   FLOWDIR_REQUEST_BODY_RAW == FLOWDIR_REQUEST_HEADERS + 2 &&
+                   FLOWDIR_REQUEST_TRAILERS == FLOWDIR_REQUEST_HEADERS + 3,
+               "side_files counts on this order");
+
+/* The same answer as flowdir_files has for the flow when it is read. */
+static uint16_t files_of(const struct facts *facts)
+{
+    unsigned files = flowdir_bit(FLOWDIR_SUMMARY) | flowdir_bit(FLOWDIR_FLOW);
+    bool messages = facts->has_stream;
+    if (facts->has_error)
+        files |= flowdir_bit(FLOWDIR_ERROR);
+    if (facts->glance->type == FLOW_HTTP) {
+        files |= side_files(&facts->request, FLOWDIR_REQUEST_HEADERS);
+        files |= side_files(&facts->response, FLOWDIR_RESPONSE_HEADERS);
+        messages = facts->has_messages;
+    } else if (facts->glance->type == FLOW_DNS) {
+        files |= facts->request.is_there ? flowdir_bit(FLOWDIR_QUERY) : 0u;
+        files |= facts->response.is_there ? flowdir_bit(FLOWDIR_ANSWER) : 0u;
+        messages = false;
+    } else if (facts->glance->type == FLOW_OTHER) {
+        messages = false;
+    }
+    return (uint16_t)(files | (messages ? FLOWDIR_MESSAGES_BIT : 0u));
+}
+
 static void conclude(struct facts *facts)
 {
     struct flow_glance *glance = facts->glance;
@@ -416,13 +504,15 @@ static void conclude(struct facts *facts)
         glance->address_host = facts->address.data ? facts->address : facts->peername;
         glance->address_port = facts->address.data ? facts->address_port : facts->peername_port;
     }
+    glance->files = files_of(facts);
     if (!http) {
         glance->target = (struct flow_target){0};
         glance->status_code = 0;
         glance->is_websocket = false;
     }
     /* What the full reading refuses must not be let in here. */
-    facts->unusual |= !facts->has_type || !facts->has_version || (http && !facts->has_request) ||
+    facts->unusual |= !facts->has_type || !facts->has_version ||
+                      (http && !facts->request.is_there) ||
                       glance->version < FLOW_GLANCE_OLDEST_VERSION;
 }
 
@@ -456,7 +546,7 @@ void flow_glance_of_flow(const struct flow *flow, struct flow_glance *glance)
         .target = flow->target,
         .timestamp_start = flow->timestamp_start,
         .status_code = flow->status_code,
-        .has_error = flow->error != NULL,
+        .files = flowdir_files(flow),
         .is_websocket = flow->websocket != NULL,
     };
     value_to_int64(value_get(flow->state, "version"), &glance->version);

@@ -3,7 +3,7 @@
 #ifndef FLOWFS_CODEC_FLOW_GLANCE_H
 #define FLOWFS_CODEC_FLOW_GLANCE_H
 
-#include "flow.h"
+#include "flowdir_file.h"
 #include "record.h"
 
 /* Records of older versions have other fields; they are read and migrated instead. */
@@ -18,7 +18,7 @@ struct flow_glance {
     double timestamp_start; /* as struct flow has it */
     int64_t status_code;    /* 0: no response */
     int64_t version;        /* above MIGRATE_VERSION_NEWEST: read as if it were the newest */
-    bool has_error;
+    uint16_t files;         /* flowdir_files */
     bool is_websocket;
 };
 

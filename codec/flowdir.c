@@ -10,35 +10,6 @@
 /* A string that belongs into flow.json and is longer is no string that a flow has. */
 #define LONGEST_SHOWN ((size_t)64 << 20)
 
-static const char *const file_names[FLOWDIR_FILES] = {
-    [FLOWDIR_SUMMARY] = "summary.json",
-    [FLOWDIR_FLOW] = "flow.json",
-    [FLOWDIR_REQUEST_HEADERS] = "request.headers",
-    [FLOWDIR_REQUEST_BODY] = "request.body",
-    [FLOWDIR_REQUEST_BODY_RAW] = "request.body.raw",
-    [FLOWDIR_REQUEST_TRAILERS] = "request.trailers",
-    [FLOWDIR_RESPONSE_HEADERS] = "response.headers",
-    [FLOWDIR_RESPONSE_BODY] = "response.body",
-    [FLOWDIR_RESPONSE_BODY_RAW] = "response.body.raw",
-    [FLOWDIR_RESPONSE_TRAILERS] = "response.trailers",
-    [FLOWDIR_ERROR] = "error",
-    [FLOWDIR_QUERY] = "query.json",
-    [FLOWDIR_ANSWER] = "answer.json",
-};
-
-const char *flowdir_file_name(enum flowdir_file file)
-{
-    return file_names[file];
-}
-
-enum flowdir_file flowdir_file_of_name(struct bytes name)
-{
-    int file = 0;
-    while (file < FLOWDIR_FILES && !bytes_equal_text(name, file_names[file]))
-        file++;
-    return (enum flowdir_file)file;
-}
-
 /* A start line's parts and a field's value: anything that does not break the line. */
 static bool holds_in_line(struct bytes text)
 {
@@ -164,7 +135,7 @@ static void open_body(struct flowdir *directory, struct flowdir_body *body,
     if (!body->content)
         return;
     struct bytes encoding = flow_content_encoding(message, directory->loaded.arena);
-    if (body_is_encoded(encoding)) {
+    if (flowdir_has_raw(encoding)) {
         body->encoding = encoding;
     } else {
         body->measured = body->decodes = true;
@@ -198,6 +169,7 @@ bool flowdir_open(struct flowdir *directory, struct capture_flow *loaded,
         .capture_name = capture_name,
         .number = number,
         .decode_limit = decode_limit,
+        .files = flowdir_files(&loaded->flow),
     };
     const struct flow *flow = &directory->loaded.flow;
     *loaded = (struct capture_flow){0};
@@ -238,35 +210,7 @@ static const struct flow_message *side_of(const struct flowdir *directory, enum 
 
 bool flowdir_has(const struct flowdir *directory, enum flowdir_file file)
 {
-    const struct flow *flow = &directory->loaded.flow;
-    const struct flow_message *message = side_of(directory, file);
-    switch (file) {
-    case FLOWDIR_SUMMARY:
-    case FLOWDIR_FLOW:
-        return true;
-    case FLOWDIR_REQUEST_HEADERS:
-    case FLOWDIR_RESPONSE_HEADERS:
-        return message->state != NULL;
-    case FLOWDIR_REQUEST_BODY:
-    case FLOWDIR_RESPONSE_BODY:
-        return message->content != NULL;
-    case FLOWDIR_REQUEST_BODY_RAW:
-        return directory->request.encoding.size > 0;
-    case FLOWDIR_RESPONSE_BODY_RAW:
-        return directory->response.encoding.size > 0;
-    case FLOWDIR_REQUEST_TRAILERS:
-    case FLOWDIR_RESPONSE_TRAILERS:
-        return message->trailers && message->trailers->count > 0;
-    case FLOWDIR_ERROR:
-        return flow->error != NULL;
-    case FLOWDIR_QUERY:
-        return flow->dns_request != NULL;
-    case FLOWDIR_ANSWER:
-        return flow->dns_response != NULL;
-    case FLOWDIR_FILES:
-        break;
-    }
-    return false;
+    return directory->files & flowdir_bit(file);
 }
 
 double flowdir_time(const struct flowdir *directory, enum flowdir_file file)

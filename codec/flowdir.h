@@ -18,23 +18,7 @@
 
 #include "body.h"
 #include "capture.h"
-
-enum flowdir_file {
-    FLOWDIR_SUMMARY,
-    FLOWDIR_FLOW,
-    FLOWDIR_REQUEST_HEADERS,
-    FLOWDIR_REQUEST_BODY,
-    FLOWDIR_REQUEST_BODY_RAW,
-    FLOWDIR_REQUEST_TRAILERS,
-    FLOWDIR_RESPONSE_HEADERS,
-    FLOWDIR_RESPONSE_BODY,
-    FLOWDIR_RESPONSE_BODY_RAW,
-    FLOWDIR_RESPONSE_TRAILERS,
-    FLOWDIR_ERROR,
-    FLOWDIR_QUERY,
-    FLOWDIR_ANSWER,
-    FLOWDIR_FILES, /* their number */
-};
+#include "flowdir_file.h"
 
 /* Decoded content beyond this is not served unless the user says otherwise: it is a bomb. */
 #define FLOWDIR_DECODE_LIMIT ((uint64_t)4 << 30)
@@ -55,6 +39,7 @@ struct flowdir {
     const char *capture_name; /* borrowed; for summary.json */
     uint64_t number;          /* of the flow in its capture, from 1 */
     uint64_t decode_limit;
+    uint16_t files; /* flowdir_files of the flow */
     struct flowdir_body request, response;
     size_t message_count;
     const struct value **messages; /* message_count items, for access by number */
@@ -69,11 +54,6 @@ bool flowdir_open(struct flowdir *directory, struct capture_flow *loaded,
 
 /* Harmless on a zeroed struct. */
 void flowdir_close(struct flowdir *directory);
-
-const char *flowdir_file_name(enum flowdir_file file);
-
-/* FLOWDIR_FILES if no file has that name. */
-enum flowdir_file flowdir_file_of_name(struct bytes name);
 
 bool flowdir_has(const struct flowdir *directory, enum flowdir_file file);
 

@@ -284,6 +284,18 @@ bool value_to_double(const struct value *value, double *number)
     return *end == '\0';
 }
 
+/* Raises the last digit by one; false if that carries, where fewer digits would have done. Above a
+ * power of two doubles lie twice as far apart as below it, so there the nearest decimal of some
+ * length may miss the double while the one above it reads back. */
+static bool step_up(char *decimal)
+{
+    char *last = strchr(decimal, 'e') - 1;
+    if (*last == '9')
+        return false;
+    ++*last;
+    return true;
+}
+
 size_t value_format_float(double number, char text[32])
 {
     if (isnan(number) || isinf(number)) {
@@ -294,6 +306,8 @@ size_t value_format_float(double number, char text[32])
     for (int precision = 0; precision < 17; precision++) {
         snprintf(shortest, sizeof shortest, "%.*e", precision, number);
         if (strtod(shortest, NULL) == number)
+            break;
+        if (step_up(shortest) && strtod(shortest, NULL) == number)
             break;
     }
     /* The shortest digits and their exponent are known; Python lays them out plainly from 1e-4 to

@@ -367,7 +367,7 @@ static bool fill_flow(struct index *index, struct index_flow *flow,
                       ? (uint16_t)glance->status_code
                       : 0,
         .type = (uint8_t)glance->type,
-        .has_error = glance->has_error,
+        .files = glance->files,
         .is_websocket = glance->is_websocket,
     };
     atomic_store(&flow->next_in_host, INDEX_NONE);

@@ -39,9 +39,9 @@ struct index_flow {
     _Atomic uint32_t copies;       /* of the first: how many there are */
     uint32_t method;               /* a string's number; see index_string */
     uint16_t status;
-    uint8_t type; /* enum flow_type */
+    uint16_t files; /* flowdir_files */
+    uint8_t type;   /* enum flow_type */
     uint8_t id_form : 1;
-    uint8_t has_error : 1;
     uint8_t is_websocket : 1;
 };
 

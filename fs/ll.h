@@ -8,16 +8,30 @@
 
 /* The interface of libfuse 3.12 and newer: fuse_session_loop_mt with a config object. */
 #define FUSE_USE_VERSION 312
+#include "placement.h"
 #include "tree.h"
 
 #include <fuse_lowlevel.h>
+#include <stdatomic.h>
 
 /* How long the kernel may keep what cannot change, in seconds. */
 #define LL_FOREVER 86400.0
 
+/* Whether files of flows are being used, and not only listed. Sizes in a listing cost the reading
+ * of a flow, and the kernel a node for each file: `find -type f` wants neither, while grep or du
+ * would ask for each file with a LOOKUP of its own. So the first listings give names alone; once
+ * files are asked for, the next listings are complete, and after so many of them we look again. */
+struct ll_demand {
+    _Atomic int listings; /* that will be complete */
+};
+
+#define LL_DEMAND_LISTINGS 256
+
 struct ll_mount {
     struct tree tree;
     struct fuse_session *session;
+    struct ll_demand demand;
+    struct placement placement;
     /* Called once the kernel and we agree on the protocol: from then on the mount can be used. */
     void (*ready)(void *context);
     void *ready_context;
@@ -28,6 +42,21 @@ struct ll_mount {
 
 /* The handlers; user data of the session is a struct ll_mount. */
 extern const struct fuse_lowlevel_ops ll_operations;
+
+/* The mount that a request is for. To be called once, at the start of each handler; size: bytes
+ * that the request asks for. */
+struct ll_mount *ll_begin(fuse_req_t request, size_t size);
+
+/* Answers requests with several threads until the file system is unmounted or SIGINT, SIGTERM or
+ * SIGHUP arrives. Returns 0, or a negative errno if the connection to the kernel broke or threads
+ * cannot be had. */
+int ll_loop(struct fuse_session *session);
+
+/* A file of a flow was asked for. */
+void ll_demand_raise(struct ll_demand *demand);
+
+/* Whether the listing that begins now is to be complete. */
+bool ll_demand_take(struct ll_demand *demand);
 
 /* The errno that a request is answered with: the error's own where a program can understand it, EIO
  * where the capture is broken. */

@@ -11,9 +11,19 @@ struct reply {
     bool plus;
 };
 
-static struct ll_mount *mount_of(fuse_req_t request)
+void ll_demand_raise(struct ll_demand *demand)
 {
-    return fuse_req_userdata(request);
+    /* Written only now and then: many threads come by here. */
+    if (atomic_load_explicit(&demand->listings, memory_order_relaxed) < LL_DEMAND_LISTINGS / 2)
+        atomic_store_explicit(&demand->listings, LL_DEMAND_LISTINGS, memory_order_relaxed);
+}
+
+bool ll_demand_take(struct ll_demand *demand)
+{
+    if (atomic_load_explicit(&demand->listings, memory_order_relaxed) <= 0)
+        return false;
+    atomic_fetch_sub_explicit(&demand->listings, 1, memory_order_relaxed);
+    return true;
 }
 
 static bool add_entry(void *context, const struct tree_entry *entry)
@@ -45,14 +55,16 @@ static bool add_entry(void *context, const struct tree_entry *entry)
 
 static void list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus)
 {
-    struct ll_mount *mount = mount_of(request);
+    struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
     struct reply reply = {request, malloc(size), 0, size, plus};
     if (!reply.data) {
         fuse_reply_err(request, ENOMEM);
         return;
     }
-    bool done = tree_list(&mount->tree, inode, (uint64_t)offset, plus, add_entry, &reply, &error);
+    bool complete = plus && ll_demand_take(&mount->demand);
+    bool done =
+        tree_list(&mount->tree, inode, (uint64_t)offset, complete, add_entry, &reply, &error);
     if (error.code)
         mount->report(mount->report_context, inode, &error);
     if (done)

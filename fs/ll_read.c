@@ -4,15 +4,17 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
-static struct ll_mount *mount_of(fuse_req_t request)
+struct ll_mount *ll_begin(fuse_req_t request, size_t size)
 {
-    return fuse_req_userdata(request);
+    struct ll_mount *mount = fuse_req_userdata(request);
+    placement_note(&mount->placement, fuse_req_ctx(request)->pid, size);
+    return mount;
 }
 
 /* A name or node that is not there is a question well answered, and nothing to report. */
 static void reply_error(fuse_req_t request, fuse_ino_t inode, const struct flow_error *error)
 {
-    struct ll_mount *mount = mount_of(request);
+    const struct ll_mount *mount = fuse_req_userdata(request);
     if (error->code != ENOENT && error->code != ENODATA && error->code != EISDIR &&
         error->code != ENOTDIR)
         mount->report(mount->report_context, inode, error);
@@ -39,9 +41,11 @@ static void ll_init(void *user_data, struct fuse_conn_info *connection)
 
 static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
-    struct ll_mount *mount = mount_of(request);
+    struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
     struct fuse_entry_param entry = {.attr_timeout = LL_FOREVER, .entry_timeout = LL_FOREVER};
+    if (inode_parse(parent).kind == INODE_FLOW)
+        ll_demand_raise(&mount->demand);
     if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
         entry.ino = entry.attr.st_ino;
         fuse_reply_entry(request, &entry);
@@ -57,7 +61,7 @@ static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 static void ll_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
 {
     (void)info;
-    struct ll_mount *mount = mount_of(request);
+    struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
     struct stat status;
     if (tree_attributes(&mount->tree, inode, &status, &error))
@@ -97,10 +101,11 @@ static void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t off
                     struct fuse_file_info *info)
 {
     (void)info;
-    struct ll_mount *mount = mount_of(request);
+    struct ll_mount *mount = ll_begin(request, size);
     struct flow_error error = {0};
     struct tree_piece piece;
     void *scratch = malloc(size);
+    ll_demand_raise(&mount->demand);
     if (!scratch) {
         fuse_reply_err(request, ENOMEM);
         return;
@@ -126,7 +131,7 @@ static void reply_text(fuse_req_t request, const struct buffer *text, size_t siz
 
 static void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size)
 {
-    struct ll_mount *mount = mount_of(request);
+    struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
     struct buffer value = BUFFER_INIT;
     if (tree_extended_attribute(&mount->tree, inode, bytes_of(name), &value, &error))
@@ -138,7 +143,7 @@ static void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, 
 
 static void ll_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size)
 {
-    struct ll_mount *mount = mount_of(request);
+    struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
     struct buffer names = BUFFER_INIT;
     if (tree_extended_attribute_names(&mount->tree, inode, &names, &error))
@@ -160,7 +165,7 @@ static uint64_t captured_bytes(const struct collection *collection)
 static void ll_statfs(fuse_req_t request, fuse_ino_t inode)
 {
     (void)inode;
-    struct ll_mount *mount = mount_of(request);
+    struct ll_mount *mount = ll_begin(request, 0);
     const struct collection *collection = mount->tree.collection;
     struct statvfs status = {
         .f_bsize = 4096,

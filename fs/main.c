@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
@@ -156,20 +157,18 @@ static struct fuse_session *open_session(struct server *server)
     return session;
 }
 
+/* Without threads a signal ends libfuse's loop through its own handlers. */
 static int serve(struct server *server)
 {
     struct fuse_session *session = server->mount.session;
-    if (server->options.single_threaded)
-        return fuse_session_loop(session);
-    struct fuse_loop_config *config = fuse_loop_cfg_create();
-    if (!config)
-        return -ENOMEM;
-    fuse_loop_cfg_set_clone_fd(config, 1);
-    fuse_loop_cfg_set_idle_threads(config, 4);
-    fuse_loop_cfg_set_max_threads(config, 16);
-    int result = fuse_session_loop_mt(session, config);
-    fuse_loop_cfg_destroy(config);
-    return result;
+    if (!server->options.single_threaded)
+        return ll_loop(session);
+    if (fuse_set_signal_handlers(session) < 0)
+        return -errno;
+    int result = fuse_session_loop(session);
+    fuse_remove_signal_handlers(session);
+    /* A signal ends the loop with its number: that is how one stops. */
+    return result < 0 ? result : 0;
 }
 
 static enum exit_code mount_and_serve(struct server *server)
@@ -180,18 +179,14 @@ static enum exit_code mount_and_serve(struct server *server)
         fprintf(stderr, "flowfs: cannot set up FUSE with these mount options\n");
         return code;
     }
-    if (fuse_set_signal_handlers(server->mount.session) == 0) {
-        if (fuse_session_mount(server->mount.session, server->options.mountpoint) == 0) {
-            int result = serve(server);
-            /* A signal ends the loop with its number: that is how one stops. */
-            code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
-            if (result < 0)
-                syslog(LOG_ERR, "the mount ended: %s", strerror(-result));
-            fuse_session_unmount(server->mount.session);
-        } else {
-            fprintf(stderr, "flowfs: cannot mount at %s\n", server->options.mountpoint);
-        }
-        fuse_remove_signal_handlers(server->mount.session);
+    if (fuse_session_mount(server->mount.session, server->options.mountpoint) == 0) {
+        int result = serve(server);
+        code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
+        if (result < 0)
+            syslog(LOG_ERR, "the mount ended: %s", strerror(-result));
+        fuse_session_unmount(server->mount.session);
+    } else {
+        fprintf(stderr, "flowfs: cannot mount at %s\n", server->options.mountpoint);
     }
     fuse_session_destroy(server->mount.session);
     return code;
@@ -212,6 +207,7 @@ static enum exit_code run(struct server *server)
         tree->group = getgid();
         tree->umask = umask(0);
         umask(tree->umask);
+        placement_init(&server->mount.placement);
         server->mount.ready = tell_ready;
         server->mount.ready_context = server;
         server->mount.report = report_request;
@@ -267,6 +263,7 @@ int main(int argc, char **argv)
     int code;
     if (!options_parse(&server.options, argc, argv))
         return EXIT_USAGE;
+    signal(SIGPIPE, SIG_IGN);
     openlog("flowfs", LOG_PID, LOG_DAEMON);
     if (server.options.help) {
         fputs(options_help, stdout);

@@ -21,6 +21,11 @@ static const struct index *index_of(const struct tree *tree)
     return collection_index(tree->collection);
 }
 
+static bool has_messages(const struct tree *tree, uint32_t flow)
+{
+    return index_flow(index_of(tree), flow)->files & FLOWDIR_MESSAGES_BIT;
+}
+
 static bool node_exists(const struct tree *tree, const struct inode *inode)
 {
     switch (inode->kind) {
@@ -31,10 +36,14 @@ static bool node_exists(const struct tree *tree, const struct inode *inode)
     case INODE_HOST:
         return inode->number < index_host_count(index_of(tree));
     case INODE_FLOW:
+        return inode->number < index_flow_count(index_of(tree));
     case INODE_FILE:
+        return inode->number < index_flow_count(index_of(tree)) &&
+               index_flow(index_of(tree), inode->number)->files & flowdir_bit(inode->file);
     case INODE_MESSAGES:
     case INODE_MESSAGE:
-        return inode->number < index_flow_count(index_of(tree));
+        return inode->number < index_flow_count(index_of(tree)) &&
+               has_messages(tree, inode->number);
     }
     return false;
 }
@@ -98,12 +107,10 @@ static void set_host(const struct tree *tree, uint32_t number, struct stat *stat
                   atomic_load(&host->newest), status);
 }
 
-/* Only a reading tells whether a flow has messages/; a link count of one says «not counted», which
- * find and others know from file systems that do not count. */
 static void set_flow(const struct tree *tree, uint32_t flow, struct stat *status)
 {
-    set_directory(tree, inode_of_flow(flow), 0, index_flow(index_of(tree), flow)->start, status);
-    status->st_nlink = 1;
+    set_directory(tree, inode_of_flow(flow), has_messages(tree, flow),
+                  index_flow(index_of(tree), flow)->start, status);
 }
 
 static void set_messages(const struct tree *tree, uint32_t flow, struct stat *status)
@@ -179,22 +186,12 @@ static bool lookup_in_flow(const struct tree *tree, uint32_t flow, struct bytes 
                            struct stat *status, struct flow_error *error)
 {
     enum flowdir_file file = flowdir_file_of_name(name);
-    bool messages = bytes_equal_text(name, FLOWDIR_MESSAGES_NAME);
-    /* Most lookups of names that are not there end here, without reading the flow. */
-    if (file == FLOWDIR_FILES && !messages)
+    if (file != FLOWDIR_FILES)
+        return tree_attributes(tree, inode_of_file(flow, file), status, error);
+    if (!bytes_equal_text(name, FLOWDIR_MESSAGES_NAME) || !has_messages(tree, flow))
         return no_such_node(error);
-    struct cached_flow *cached = flow_cache_get(tree->cache, flow, error);
-    if (!cached)
-        return false;
-    bool found = true;
-    if (!messages)
-        found = set_flow_file(tree, cached, flow, file, status, error);
-    else if (cached_flow_directory(cached)->message_count)
-        set_messages(tree, flow, status);
-    else
-        found = no_such_node(error);
-    flow_cache_release(tree->cache, cached);
-    return found;
+    set_messages(tree, flow, status);
+    return true;
 }
 
 static bool lookup_message(const struct tree *tree, uint32_t flow, struct bytes name,
@@ -252,7 +249,6 @@ bool tree_lookup(const struct tree *tree, uint64_t parent, struct bytes name, st
 struct listing {
     const struct tree *tree;
     uint64_t from;
-    bool attributes;
     tree_emit *emit;
     void *context;
 };
@@ -317,31 +313,31 @@ static void list_host(const struct listing *listing, uint32_t host)
     }
 }
 
-static bool list_flow(const struct listing *listing, struct cached_flow *cached, uint32_t flow,
-                      struct flow_error *error)
+/* Which files there are is in the index; `cached` is NULL where that is all one wants to know. */
+static void list_flow(const struct listing *listing, struct cached_flow *cached, uint32_t flow)
 {
-    const struct flowdir *directory = cached_flow_directory(cached);
-    uint32_t host = index_flow(index_of(listing->tree), flow)->host;
+    const struct index_flow *record = index_flow(index_of(listing->tree), flow);
     uint64_t position = 2;
     struct stat status;
-    if (!emit_dots(listing, inode_of_flow(flow), inode_of_host(host)))
-        return true;
+    if (!emit_dots(listing, inode_of_flow(flow), inode_of_host(record->host)))
+        return;
     for (int i = 0; i < FLOWDIR_FILES; i++) {
         enum flowdir_file file = (enum flowdir_file)i;
-        if (!flowdir_has(directory, file) || ++position <= listing->from)
+        if (!(record->files & flowdir_bit(file)) || ++position <= listing->from)
             continue;
-        status = (struct stat){.st_ino = inode_of_file(flow, file), .st_mode = S_IFREG};
         /* A file that cannot be sized is listed all the same; who asks for it gets the error. */
+        struct flow_error ignored = {0};
         bool complete =
-            listing->attributes && set_flow_file(listing->tree, cached, flow, file, &status, error);
+            cached && set_flow_file(listing->tree, cached, flow, file, &status, &ignored);
+        if (!complete)
+            status = (struct stat){.st_ino = inode_of_file(flow, file), .st_mode = S_IFREG};
         if (!emit_node(listing, flowdir_file_name(file), &status, complete, position))
-            return true;
+            return;
     }
-    if (directory->message_count && ++position > listing->from) {
+    if (has_messages(listing->tree, flow) && ++position > listing->from) {
         set_messages(listing->tree, flow, &status);
         emit_node(listing, FLOWDIR_MESSAGES_NAME, &status, true, position);
     }
-    return true;
 }
 
 static bool list_messages(const struct listing *listing, const struct flowdir *directory,
@@ -365,8 +361,9 @@ static bool list_messages(const struct listing *listing, const struct flowdir *d
 bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool attributes,
                tree_emit *emit, void *context, struct flow_error *error)
 {
-    struct listing listing = {tree, from, attributes, emit, context};
+    struct listing listing = {tree, from, emit, context};
     struct inode inode = inode_parse(number);
+    struct flow_error ignored = {0};
     struct cached_flow *cached;
     bool done;
     if (!node_exists(tree, &inode))
@@ -379,13 +376,17 @@ bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool att
         list_host(&listing, inode.number);
         return true;
     case INODE_FLOW:
+        /* A flow that cannot be read is listed all the same. */
+        cached = attributes ? flow_cache_get(tree->cache, inode.number, &ignored) : NULL;
+        list_flow(&listing, cached, inode.number);
+        if (cached)
+            flow_cache_release(tree->cache, cached);
+        return true;
     case INODE_MESSAGES:
         cached = flow_cache_get(tree->cache, inode.number, error);
         if (!cached)
             return false;
-        done = inode.kind == INODE_FLOW
-                   ? list_flow(&listing, cached, inode.number, error)
-                   : list_messages(&listing, cached_flow_directory(cached), inode.number, error);
+        done = list_messages(&listing, cached_flow_directory(cached), inode.number, error);
         flow_cache_release(tree->cache, cached);
         return done;
     case INODE_NONE:
