@@ -41,8 +41,9 @@ struct body_decoder *body_decoder_open(struct bytes content_encoding, struct bod
 /* Decodes up to `size` bytes more into `data` (NULL: they are counted and thrown away); `*got` is
  * less than `size` only at the end of the content. False with EBADMSG if the content is not what
  * its coding says or ends too early (the offset is in the encoded content), or what the input gave.
- * Memory: at most some 300 KB a coding plus its window (br and zstd up to 128 MB windows are
- * refused with EFBIG above 8 MB for br-large or 128 MB for zstd). */
+ * `*got` counts what was decoded also then; a decoder that has failed keeps failing.
+ * Memory: some 500 KB a coding plus its window: zstd up to 128 MB alone and 8 MB in a list (RFC
+ * 9659; EFBIG above), br up to 16 MB. */
 bool body_decoder_read(struct body_decoder *decoder, void *data, size_t size, size_t *got,
                        struct flow_error *error);
 

@@ -59,6 +59,9 @@ uint64_t source_size(const struct source *source);
  * keeps its value. */
 bool source_refresh(struct source *source, struct flow_error *error);
 
+/* Whether the capture is a file that may still grow, for source_refresh to see. */
+bool source_can_grow(const struct source *source);
+
 /* A descriptor whose bytes are the capture's, to splice from; -1 for a source in memory. Stays the
  * source's. */
 int source_descriptor(const struct source *source);

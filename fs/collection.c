@@ -68,11 +68,13 @@ const struct collection_capture *collection_capture(const struct collection *col
     return &collection->captures[number];
 }
 
+static const struct capture_extent no_gap;
+
 static void report(struct collection *collection, const struct collection_capture *capture,
-                   const struct flow_error *problem, uint64_t gap_size)
+                   const struct flow_error *problem, struct capture_extent gap)
 {
     if (collection->report)
-        collection->report(collection->context, capture->name, problem, gap_size);
+        collection->report(collection->context, capture->name, problem, gap);
 }
 
 static bool add_flow(struct collection *collection, struct collection_capture *capture,
@@ -93,14 +95,17 @@ static bool add_flow(struct collection *collection, struct collection_capture *c
         flow_error_set(&newer, ENOTSUP, item->extent.offset,
                        "format version %" PRId64 " is newer than %d, the newest known: read as %d",
                        item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
-        report(collection, capture, &newer, 0);
+        report(collection, capture, &newer, no_gap);
     }
     return index_add(collection->index, &item->glance, &place, error);
 }
 
+/* Indexes what stands behind capture->position. first: a flow that is cut off is told of; later it
+ * is only not yet written. */
 static bool scan_capture(struct collection *collection, struct collection_capture *capture,
-                         struct flow_error *error)
+                         bool first, struct flow_error *error)
 {
+    capture->seen = source_size(capture_source(capture->capture));
     struct capture_item item = {0};
     struct capture_scan *scan = capture_scan_open(capture->capture, capture->position, error);
     bool done = scan != NULL;
@@ -111,11 +116,11 @@ static bool scan_capture(struct collection *collection, struct collection_captur
             done = add_flow(collection, capture, &item, error);
         } else {
             capture->gaps++;
-            report(collection, capture, &item.error, item.extent.size);
+            report(collection, capture, &item.error, item.extent);
         }
     }
-    if (done && item.kind == CAPTURE_PARTIAL)
-        report(collection, capture, &item.error, item.extent.size);
+    if (done && item.kind == CAPTURE_PARTIAL && first)
+        report(collection, capture, &item.error, no_gap);
     capture->position = item.extent.offset;
     capture_scan_close(scan);
     return done;
@@ -152,8 +157,8 @@ static bool add_file(struct collection *collection, const char *path, const char
     collection->count++;
     const struct flow_error *damage = source_damage(capture_source(capture->capture));
     if (damage->code)
-        report(collection, capture, damage, 0);
-    return scan_capture(collection, capture, error);
+        report(collection, capture, damage, no_gap);
+    return scan_capture(collection, capture, true, error);
 }
 
 /* A capture by its look: what an editor or a backup leaves in a folder must not end a mount. */
@@ -241,6 +246,27 @@ bool collection_add(struct collection *collection, const char *path, struct flow
         return true;
     flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET, "there is no capture in this folder");
     return false;
+}
+
+static void grow_capture(struct collection *collection, struct collection_capture *capture)
+{
+    struct flow_error error = {0};
+    struct source *source = capture_source(capture->capture);
+    if (capture->lost || capture_format(capture->capture) != CAPTURE_FLOW_FILE)
+        return;
+    bool done = source_refresh(source, &error);
+    if (done && source_size(source) != capture->seen)
+        done = scan_capture(collection, capture, false, &error);
+    if (done)
+        return;
+    capture->lost = true;
+    report(collection, capture, &error, no_gap);
+}
+
+void collection_grow(struct collection *collection)
+{
+    for (uint32_t i = 0; i < collection->count; i++)
+        grow_capture(collection, &collection->captures[i]);
 }
 
 bool collection_load(const struct collection *collection, uint32_t flow, struct flowdir *directory,

@@ -16,14 +16,16 @@ struct collection_capture {
     uint32_t flows;
     uint32_t gaps;
     uint64_t position; /* up to here the capture has been indexed, in bytes */
+    uint64_t seen;     /* the capture's size when it was looked at last, in bytes */
+    bool lost;         /* it is no longer what it was */
 };
 
 struct collection;
 
-/* Told of what is wrong with a capture: a gap, a flow file that is newer than known. `capture` is
- * its name. */
+/* Told of what is wrong with a capture, by its name. gap: the bytes that are left out, size 0 where
+ * none are. */
 typedef void collection_report(void *context, const char *capture, const struct flow_error *problem,
-                               uint64_t gap_size);
+                               struct capture_extent gap);
 
 /* NULL with ENOMEM. decode_limit: see flowdir.h. Freed by collection_close. */
 struct collection *collection_open(uint64_t decode_limit, collection_report *report, void *context,
@@ -35,6 +37,11 @@ struct collection *collection_open(uint64_t decode_limit, collection_report *rep
  * False with the error of source_open, with ENOENT for a folder without captures, EBADMSG for a
  * file in which no flow was found though it is not empty, or ENOMEM. */
 bool collection_add(struct collection *collection, const char *path, struct flow_error *error);
+
+/* Looks whether captures have grown, and indexes what is new. Problems are reported, each once a
+ * capture: one that was cut short, replaced or removed is left alone from then on. Only one thread
+ * may add or grow; others may read meanwhile. */
+void collection_grow(struct collection *collection);
 
 const struct index *collection_index(const struct collection *collection);
 uint32_t collection_capture_count(const struct collection *collection);

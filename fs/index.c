@@ -227,21 +227,13 @@ uint32_t index_find_host(const struct index *index, struct bytes name)
 
 uint32_t index_find_offset(const struct index *index, uint32_t capture, uint64_t offset)
 {
-    uint32_t low = 0;
-    uint32_t high = index_flow_count(index);
-    /* Flows are added capture by capture and by offset within one, unless captures grow. */
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const struct index_flow *flow = flow_at(index, middle);
-        if (flow->capture < capture || (flow->capture == capture && flow->offset < offset))
-            low = middle + 1;
-        else
-            high = middle;
+    /* From the end: what is looked for was mostly added a moment ago. */
+    for (uint32_t i = index_flow_count(index); i-- > 0;) {
+        const struct index_flow *flow = flow_at(index, i);
+        if (flow->capture == capture && flow->offset <= offset)
+            return flow->offset == offset ? i : INDEX_NONE;
     }
-    if (low == index_flow_count(index) || flow_at(index, low)->capture != capture ||
-        flow_at(index, low)->offset != offset)
-        return INDEX_NONE;
-    return low;
+    return INDEX_NONE;
 }
 
 /* The place for number `count`; the segment it is in is allocated when it is entered. */

@@ -52,6 +52,10 @@ struct ll_mount *ll_begin(fuse_req_t request, size_t size);
  * cannot be had. */
 int ll_loop(struct fuse_session *session);
 
+/* Makes the kernel ask again for what flows from `first` and hosts from `first_host` on have
+ * changed. To be called by no thread that answers requests. */
+void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host);
+
 /* A file of a flow was asked for. */
 void ll_demand_raise(struct ll_demand *demand);
 

@@ -4,6 +4,7 @@
  * how it went through a pipe, and the exit code is the same as in the foreground. */
 #include "ll.h"
 
+#include "follow.h"
 #include "options.h"
 #include "version.h"
 
@@ -27,37 +28,45 @@ enum exit_code {
 struct server {
     struct options options;
     struct collection *collection;
+    char *mountpoint; /* from the root: the server leaves the directory it was started in */
     struct ll_mount mount;
     int ready_pipe; /* to the command that waits; -1 in the foreground and once it was told */
 };
 
-static void report_capture(void *context, const char *capture, const struct flow_error *problem,
-                           uint64_t gap_size)
+/* Says it on the terminal, or once the command has returned, and there is none, in the system's
+ * log, where daemons speak. */
+static void say(const struct server *server, const char *text)
 {
-    (void)context;
-    fprintf(stderr, "flowfs: %s: ", capture);
-    if (gap_size)
-        fprintf(stderr, "bytes %" PRIu64 " to %" PRIu64 " left out: ", problem->offset,
-                problem->offset + gap_size);
-    else if (problem->offset != FLOW_ERROR_NO_OFFSET)
-        fprintf(stderr, "at byte %" PRIu64 ": ", problem->offset);
-    fprintf(stderr, "%s%s%s\n", problem->key_path, problem->key_path[0] ? ": " : "",
-            problem->message);
+    if (server->options.foreground || server->ready_pipe >= 0)
+        fprintf(stderr, "flowfs: %s\n", text);
+    else
+        syslog(LOG_WARNING, "%s", text);
 }
 
-/* Once the command has returned there is no terminal; the system's log is where daemons speak. */
+static void report_capture(void *context, const char *capture, const struct flow_error *problem,
+                           struct capture_extent gap)
+{
+    char text[768];
+    char place[80] = "";
+    if (gap.size)
+        snprintf(place, sizeof place, "bytes %" PRIu64 " to %" PRIu64 " left out: ", gap.offset,
+                 gap.offset + gap.size);
+    else if (problem->offset != FLOW_ERROR_NO_OFFSET)
+        snprintf(place, sizeof place, "at byte %" PRIu64 ": ", problem->offset);
+    snprintf(text, sizeof text, "%s: %s%s%s%s", capture, place, problem->key_path,
+             problem->key_path[0] ? ": " : "", problem->message);
+    say(context, text);
+}
+
 static void report_request(void *context, uint64_t inode, const struct flow_error *error)
 {
-    const struct server *server = context;
+    char text[512];
     char place[48] = "";
     if (error->offset != FLOW_ERROR_NO_OFFSET)
         snprintf(place, sizeof place, " at byte %" PRIu64, error->offset);
-    if (server->options.foreground)
-        fprintf(stderr, "flowfs: inode %" PRIx64 "%s: %s%s%s\n", inode, place, error->key_path,
-                error->key_path[0] ? ": " : "", error->message);
-    else
-        syslog(LOG_WARNING, "inode %" PRIx64 "%s: %s%s%s", inode, place, error->key_path,
-               error->key_path[0] ? ": " : "", error->message);
+    snprintf(text, sizeof text, "inode %" PRIx64 "%s: %s%s%s", inode, place, error->key_path,
+             error->key_path[0] ? ": " : "", error->message);
+    say(context, text);
 }
 
 /* Lets go of the terminal and tells the waiting command that the mount can be used. */
@@ -99,8 +108,9 @@ static enum exit_code index_captures(struct server *server)
     return EXIT_MOUNTED;
 }
 
-static enum exit_code make_mountpoint(const struct options *options)
+static enum exit_code make_mountpoint(struct server *server)
 {
+    const struct options *options = &server->options;
     struct stat status;
     if (mkdir(options->mountpoint, 0777) < 0 && errno != EEXIST) {
         fprintf(stderr, "flowfs: cannot make the mount point %s: %s\n", options->mountpoint,
@@ -115,6 +125,12 @@ static enum exit_code make_mountpoint(const struct options *options)
     }
     if (!S_ISDIR(status.st_mode)) {
         fprintf(stderr, "flowfs: the mount point %s is no folder\n", options->mountpoint);
+        return EXIT_MOUNTPOINT;
+    }
+    server->mountpoint = realpath(options->mountpoint, NULL);
+    if (!server->mountpoint) {
+        fprintf(stderr, "flowfs: cannot use the mount point %s: %s\n", options->mountpoint,
+                strerror(errno));
         return EXIT_MOUNTPOINT;
     }
     return EXIT_MOUNTED;
@@ -138,13 +154,13 @@ static struct fuse_session *open_session(struct server *server)
     struct fuse_session *session = NULL;
     char *arguments[] = {(char[]){"flowfs"}, (char[]){"-o"}, NULL, NULL, NULL};
     append_source(&options, &server->options);
-    buffer_append_text(&options, ",subtype=flowfs,default_permissions,nosuid,nodev,noexec");
+    buffer_append_text(&options, ",subtype=flowfs,default_permissions,noexec");
     if (server->options.mount_options[0])
         buffer_append_byte(&options, ',');
     buffer_append_text(&options, server->options.mount_options);
-    /* Last, over a `rw` that mount(8) always passes: on a read-only mount the kernel need not ask
-     * for a file's attributes again after it was read. */
-    buffer_append_text(&options, ",ro");
+    /* Last, over the `rw,suid,dev` that mount(8) always passes: on a read-only mount the kernel
+     * need not ask for a file's attributes again after it was read. */
+    buffer_append_text(&options, ",ro,nosuid,nodev");
     buffer_append_byte(&options, '\0');
     arguments[2] = (char *)options.data;
     arguments[3] = server->options.debug ? (char[]){"-d"} : NULL;
@@ -171,6 +187,24 @@ static int serve(struct server *server)
     return result < 0 ? result : 0;
 }
 
+static void tell_added(void *context, uint32_t first, uint32_t first_host)
+{
+    ll_notify_added(context, first, first_host);
+}
+
+static int serve_and_follow(struct server *server)
+{
+    struct flow_error error = {0};
+    struct follow_events events = {tell_added, &server->mount};
+    struct follow *follow =
+        server->options.no_follow ? NULL : follow_start(server->collection, events, &error);
+    if (error.code)
+        report_capture(server, "captures", &error, (struct capture_extent){0});
+    int result = serve(server);
+    follow_stop(follow);
+    return result;
+}
+
 static enum exit_code mount_and_serve(struct server *server)
 {
     enum exit_code code = EXIT_MOUNT;
@@ -179,14 +213,14 @@ static enum exit_code mount_and_serve(struct server *server)
         fprintf(stderr, "flowfs: cannot set up FUSE with these mount options\n");
         return code;
     }
-    if (fuse_session_mount(server->mount.session, server->options.mountpoint) == 0) {
-        int result = serve(server);
+    if (fuse_session_mount(server->mount.session, server->mountpoint) == 0) {
+        int result = serve_and_follow(server);
         code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
         if (result < 0)
             syslog(LOG_ERR, "the mount ended: %s", strerror(-result));
         fuse_session_unmount(server->mount.session);
     } else {
-        fprintf(stderr, "flowfs: cannot mount at %s\n", server->options.mountpoint);
+        fprintf(stderr, "flowfs: cannot mount at %s\n", server->mountpoint);
     }
     fuse_session_destroy(server->mount.session);
     return code;
@@ -197,7 +231,7 @@ static enum exit_code run(struct server *server)
     struct flow_error error = {0};
     enum exit_code code = index_captures(server);
     if (code == EXIT_MOUNTED)
-        code = make_mountpoint(&server->options);
+        code = make_mountpoint(server);
     struct tree *tree = &server->mount.tree;
     if (code == EXIT_MOUNTED) {
         tree->cache =
@@ -218,6 +252,7 @@ static enum exit_code run(struct server *server)
     }
     flow_cache_close(tree->cache);
     collection_close(server->collection);
+    free(server->mountpoint);
     return code;
 }
 

@@ -16,10 +16,12 @@ const char options_help[] =
     "those, or - for standard input. MOUNTPOINT is made if it is missing.\n"
     "\n"
     "    -o OPTION[,OPTION...]   mount options, as for any FUSE file system (allow_other, ...);\n"
-    "                            cache=SIZE and max_decoded=SIZE may stand here too\n"
+    "                            cache=SIZE, max_decoded=SIZE and no_follow may stand here\n"
+    "                            too\n"
     "    -f                      stay in the foreground\n"
     "    -d                      the same, and print each request\n"
     "    -s                      answer requests with one thread\n"
+    "    --no-follow             do not look for new flows in captures that grow\n"
     "    --cache SIZE            memory for flows that were read lately (64M)\n"
     "    --max-decoded SIZE      show a compressed body decoded up to this size, as it was sent\n"
     "                            beyond (4G)\n"
@@ -33,6 +35,7 @@ const char options_help[] =
 enum long_option {
     OPTION_CACHE = 256,
     OPTION_MAX_DECODED,
+    OPTION_NO_FOLLOW,
 };
 
 bool options_parse_size(const char *text, uint64_t *size)
@@ -102,6 +105,8 @@ static bool add_mount_options(struct options *options, const char *text)
             done = set_size("cache", option + 6, &options->cache_size);
         else if (strncmp(option, "max_decoded=", 12) == 0)
             done = set_size("max_decoded", option + 12, &options->decode_limit);
+        else if (strcmp(option, "no_follow") == 0)
+            done = options->no_follow = true;
         else
             done = length == 0 || append_mount_option(options, text, length);
         if (!done)
@@ -129,6 +134,9 @@ static bool parse_option(struct options *options, int option)
         return set_size("--cache", optarg, &options->cache_size);
     case OPTION_MAX_DECODED:
         return set_size("--max-decoded", optarg, &options->decode_limit);
+    case OPTION_NO_FOLLOW:
+        options->no_follow = true;
+        return true;
     case 'h':
         options->help = true;
         return true;
@@ -145,6 +153,7 @@ static bool parse_all(struct options *options, int argc, char **argv)
     static const struct option long_options[] = {
         {"cache", required_argument, NULL, OPTION_CACHE},
         {"max-decoded", required_argument, NULL, OPTION_MAX_DECODED},
+        {"no-follow", no_argument, NULL, OPTION_NO_FOLLOW},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},

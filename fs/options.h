@@ -15,6 +15,7 @@ struct options {
     bool foreground;
     bool debug;
     bool single_threaded;
+    bool no_follow;
     bool help, version;    /* nothing else is set then */
     uint64_t cache_size;   /* bytes */
     uint64_t decode_limit; /* bytes */

@@ -1,0 +1,25 @@
+#include "ll.h"
+
+/* The kernel keeps listings, and which names are not there, until it is told. What it does not know
+ * needs no word: those calls fail, and that is no loss. */
+void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host)
+{
+    const struct index *index = collection_index(mount->tree.collection);
+    uint32_t hosts = index_host_count(index);
+    uint32_t flows = index_flow_count(index);
+    struct name name;
+    for (uint32_t host = first_host; host < hosts; host++) {
+        struct bytes host_name = index_host(index, host)->name;
+        fuse_lowlevel_notify_inval_entry(mount->session, INODE_ROOT_NUMBER,
+                                         (const char *)host_name.data, host_name.size);
+    }
+    for (uint32_t flow = first; flow < flows; flow++) {
+        uint64_t host = inode_of_host(index_flow(index, flow)->host);
+        index_flow_name(index, flow, &name);
+        fuse_lowlevel_notify_inval_entry(mount->session, host, name.text, name.size);
+        fuse_lowlevel_notify_inval_inode(mount->session, host, 0, 0);
+    }
+    /* Its time, and if hosts were added its listing. */
+    fuse_lowlevel_notify_inval_inode(mount->session, INODE_ROOT_NUMBER, hosts > first_host ? 0 : -1,
+                                     0);
+}
