@@ -1,6 +1,7 @@
 #include "flow_glance.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* The members of the top level, of messages and of connections that are looked at. */
@@ -175,6 +176,28 @@ static struct bytes string_of(struct facts *facts, const struct piece *piece)
     return content(facts, piece, ',', ';');
 }
 
+/* A plain decimal fraction whose digits are below 2^53: the quotient of two numbers that doubles
+ * hold exactly is rounded once, as strtod rounds. NAN for all other texts. */
+static double short_decimal(struct bytes digits)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+    uint64_t number = 0;
+    size_t point = digits.size;
+    for (size_t i = 0; i < digits.size; i++) {
+        uint8_t digit = (uint8_t)(digits.data[i] - '0');
+        if (digit < 10)
+            number = number * 10 + digit;
+        else if (digits.data[i] == '.' && point == digits.size)
+            point = i;
+        else
+            return NAN;
+    }
+    size_t decimals = point == digits.size ? 0 : digits.size - point - 1;
+    if (digits.size > 18 || decimals > 9 || number >= (uint64_t)1 << 53)
+        return NAN;
+    return (double)number / powers[decimals];
+}
+
 static double time_of(struct facts *facts, const struct piece *piece)
 {
     char text[40];
@@ -182,9 +205,12 @@ static double time_of(struct facts *facts, const struct piece *piece)
     struct bytes digits = content(facts, piece, '#', '^');
     if (!digits.size || digits.size >= sizeof text)
         return 0;
+    double seconds = short_decimal(digits);
+    if (!isnan(seconds))
+        return seconds;
     memcpy(text, digits.data, digits.size);
     text[digits.size] = '\0';
-    double seconds = strtod(text, &end);
+    seconds = strtod(text, &end);
     return *end ? 0 : seconds;
 }
 
@@ -246,6 +272,17 @@ static bool field_value(struct facts *facts, size_t from, size_t end, struct byt
     return !facts->error->code;
 }
 
+/* Whether a field's name can be one of those looked for, by its length prefix alone: most names are
+ * not, and need not be stepped over. */
+static bool name_is_of_interest(const struct facts *facts, const struct piece *field)
+{
+    const uint8_t *prefix = facts->record->text.data + field->at;
+    if (facts->need)
+        return true;
+    return (prefix[0] == '4' && prefix[1] == ':') ||
+           (prefix[0] == '1' && prefix[1] == '6' && prefix[2] == ':') || prefix[0] == '0';
+}
+
 static bool walk_headers(struct facts *facts, const struct piece *headers, struct side *side)
 {
     size_t from = headers->at;
@@ -264,6 +301,8 @@ static bool walk_headers(struct facts *facts, const struct piece *headers, struc
             facts->unusual = true;
             continue;
         }
+        if (!name_is_of_interest(facts, &field))
+            continue;
         if (!step(facts, &inside, field_end, &name))
             return false;
         if (name.size == 16 &&

@@ -101,6 +101,17 @@ static void mark_messages(const struct flow *flow)
         }
 }
 
+static void mark_rendered(const struct flow *flow)
+{
+    struct value *message = value_get(flow->error, "msg");
+    if (value_is(message, VALUE_TEXT))
+        message->elsewhere = true;
+    if (flow->dns_request)
+        flow->dns_request->elsewhere = true;
+    if (flow->dns_response)
+        flow->dns_response->elsewhere = true;
+}
+
 static bool load_strings(struct flowdir *directory, struct value *value, struct flow_error *error)
 {
     if (!value->elsewhere && value->bytes.size && !value->bytes.data) {
@@ -126,6 +137,13 @@ static bool load_strings(struct flowdir *directory, struct value *value, struct 
         if (!load_strings(directory, child, error))
             return false;
     return true;
+}
+
+static bool load_long_strings(struct flowdir *directory, struct flow_error *error)
+{
+    const struct capture_flow *loaded = &directory->loaded;
+    return (!loaded->record.filled && !loaded->handshake.filled) ||
+           load_strings(directory, loaded->flow.state, error);
 }
 
 static void open_body(struct flowdir *directory, struct flowdir_body *body,
@@ -178,16 +196,11 @@ bool flowdir_open(struct flowdir *directory, struct capture_flow *loaded,
     if (flow->type == FLOW_HTTP)
         mark_http(flow);
     mark_messages(flow);
-    struct value *message = value_get(flow->error, "msg");
-    if (value_is(message, VALUE_TEXT))
-        message->elsewhere = true;
-    if (flow->dns_request)
-        flow->dns_request->elsewhere = true;
-    if (flow->dns_response)
-        flow->dns_response->elsewhere = true;
-    if (list_messages(directory, error) &&
-        (!directory->loaded.record.filled || load_strings(directory, flow->state, error)))
+    /* These are rendered from memory, so they are marked only when all that is not is loaded. */
+    if (list_messages(directory, error) && load_long_strings(directory, error)) {
+        mark_rendered(flow);
         return true;
+    }
     flowdir_close(directory);
     return false;
 }

@@ -76,6 +76,34 @@ bool migrate_rename(struct migration *migration, struct value *dict, const char 
     return migrate_set(migration, dict, new_name, member ? member : value_null(migration->arena));
 }
 
+bool migrate_decode(struct migration *migration, struct value *value, bool ascii)
+{
+    struct buffer text = BUFFER_INIT;
+    struct bytes rest = value_string(value);
+    if (!value_is(value, VALUE_BYTES) || rest.size != value->bytes.size)
+        return true;
+    while (rest.size) {
+        size_t length = ascii ? rest.data[0] < 0x80 : bytes_utf8_length(rest);
+        if (length)
+            buffer_append(&text, rest.data, length);
+        else
+            buffer_printf(&text, "\\x%02x", rest.data[0]);
+        length += !length;
+        rest = bytes_make(rest.data + length, rest.size - length);
+    }
+    bool changed = text.size != value->bytes.size;
+    struct bytes kept = changed ? arena_copy(migration->arena, buffer_bytes(&text)) : value->bytes;
+    bool failed = text.failed || (changed && !kept.data);
+    buffer_free(&text);
+    if (failed)
+        return flow_error_memory(migration->error);
+    value->kind = VALUE_TEXT;
+    value->bytes = kept;
+    if (changed)
+        value->offset = VALUE_NO_OFFSET;
+    return true;
+}
+
 bool migrate_set_version(struct migration *migration, int64_t version)
 {
     return migrate_set(migration, migration->flow, "version", value_int(migration->arena, version));
@@ -160,12 +188,14 @@ static bool complete(struct migration *migration)
         return false;
     if (!value_is(host, VALUE_BYTES))
         return true;
-    host->kind = VALUE_TEXT;
+    if (!migrate_decode(migration, host, false))
+        return false;
     if (!flow_target_is_idna(value_string(host)))
         return true;
     struct buffer text = BUFFER_INIT;
     url_append_host(&text, value_string(host));
     host->bytes = arena_copy(migration->arena, buffer_bytes(&text));
+    host->offset = VALUE_NO_OFFSET;
     bool done = !text.failed && host->bytes.data;
     buffer_free(&text);
     return done || flow_error_memory(migration->error);
@@ -175,7 +205,9 @@ struct value *migrate(struct value *flow, struct value *handshake, struct arena 
                       struct flow_error *error)
 {
     struct migration migration = {flow, handshake, arena, error};
-    bool old = version_of(flow) != MIGRATE_VERSION_NEWEST;
+    int64_t version = version_of(flow);
+    bool old = version < MIGRATE_VERSION_NEWEST ||
+               (version >= MIGRATE_PAIR(0, 0) && version < MIGRATE_PAIR(9, 0));
     if (!migrate_to(&migration, MIGRATE_VERSION_NEWEST) || (old && !complete(&migration)))
         return NULL;
     return migration.flow;

@@ -12,8 +12,9 @@ static struct value *make_connection_id(struct migration *migration, const struc
 {
     char text[40];
     struct buffer key = BUFFER_INIT;
+    /* A string that was left in the capture counts as empty. */
     if (start)
-        buffer_append_bytes(&key, start->bytes);
+        buffer_append_bytes(&key, value_is_string(start) ? value_string(start) : start->bytes);
     for (const struct value *part = value_is(address, VALUE_LIST) ? address->first : NULL; part;
          part = part->next) {
         buffer_append_byte(&key, ' ');
@@ -101,13 +102,13 @@ static bool from_8(struct migration *migration)
 }
 
 /* A list of the one value that older versions had, or `otherwise` if that was nothing. */
-static struct value *list_of(struct migration *migration, struct value *item,
+static struct value *list_of(struct migration *migration, const struct value *item,
                              struct value *otherwise)
 {
-    struct value *list = value_list(migration->arena);
     if (!value_is_true(item))
         return otherwise;
-    return value_append(list, item) ? list : NULL;
+    struct value *list = value_list(migration->arena);
+    return value_append(list, value_copy(migration->arena, item)) ? list : NULL;
 }
 
 static bool convert_connection_9(struct migration *migration, struct value *connection)
@@ -121,9 +122,9 @@ static bool convert_connection_9(struct migration *migration, struct value *conn
            migrate_set(migration, connection, "tls",
                        established ? value_copy(arena, established) : value_bool(arena, false)) &&
            migrate_set(migration, connection, "alpn_offers",
-                       list_of(migration, value_copy(arena, alpn), value_null(arena))) &&
+                       list_of(migration, alpn, value_null(arena))) &&
            migrate_set(migration, connection, "cipher_list",
-                       list_of(migration, value_copy(arena, cipher), value_null(arena)));
+                       list_of(migration, cipher, value_null(arena)));
 }
 
 static bool convert_server_9(struct migration *migration, struct value *server)
@@ -153,31 +154,6 @@ static bool from_9(struct migration *migration)
            migrate_servers(migration, convert_server_9) && migrate_set_version(migration, 10);
 }
 
-/* Python's "backslashreplace": bytes that do not decode become \xNN. ascii: none above 0x7F do. */
-static bool decode_with_backslashes(struct migration *migration, struct value *value, bool ascii)
-{
-    struct buffer text = BUFFER_INIT;
-    struct bytes rest = value_string(value);
-    if (!value_is(value, VALUE_BYTES))
-        return true;
-    while (rest.size) {
-        size_t length = ascii ? rest.data[0] < 0x80 : bytes_utf8_length(rest);
-        if (length)
-            buffer_append(&text, rest.data, length);
-        else
-            buffer_printf(&text, "\\x%02x", rest.data[0]);
-        length += !length;
-        rest = bytes_make(rest.data + length, rest.size - length);
-    }
-    struct bytes kept = arena_copy(migration->arena, buffer_bytes(&text));
-    bool failed = text.failed || !kept.data;
-    buffer_free(&text);
-    value->kind = VALUE_TEXT;
-    value->bytes = kept;
-    value->offset = VALUE_NO_OFFSET;
-    return !failed || flow_error_memory(migration->error);
-}
-
 static bool set_list_if_null(struct migration *migration, struct value *dict, const char *key)
 {
     return value_is_true(value_get(dict, key)) ||
@@ -188,7 +164,7 @@ static bool convert_connection_10(struct migration *migration, struct value *con
 {
     struct value *sni = value_get(connection, "sni");
     return (sni || migrate_set_null(migration, connection, "sni")) &&
-           decode_with_backslashes(migration, sni, true) &&
+           migrate_decode(migration, sni, true) &&
            migrate_rename(migration, connection, "alpn_proto_negotiated", "alpn") &&
            set_list_if_null(migration, connection, "alpn_offers") &&
            set_list_if_null(migration, connection, "cipher_list");
@@ -200,20 +176,24 @@ static bool from_10(struct migration *migration)
            migrate_set_version(migration, 11);
 }
 
+static bool copy_member(struct migration *migration, struct value *flow, const char *key)
+{
+    const struct value *member = value_get(migration->flow, key);
+    return value_set(migration->arena, flow, key,
+                     member ? value_copy(migration->arena, member) : value_null(migration->arena));
+}
+
 /* The handshake that mitmproxy makes up where it is missing. */
 static struct value *make_handshake(struct migration *migration)
 {
-    static const char *const kept[] = {"client_conn", "error",  "id",         "intercepted",
-                                       "is_replay",   "marked", "server_conn"};
+    static const char *const kept[] = {"client_conn", "error",     "id",
+                                       "intercepted", "is_replay", "marked"};
     struct arena *arena = migration->arena;
     struct value *flow = value_dict(arena);
     struct value *request = value_dict(arena);
     bool done = true;
-    for (size_t i = 0; done && i < sizeof kept / sizeof *kept; i++) {
-        const struct value *member = value_get(migration->flow, kept[i]);
-        done =
-            value_set(arena, flow, kept[i], member ? value_copy(arena, member) : value_null(arena));
-    }
+    for (size_t i = 0; done && i < sizeof kept / sizeof *kept; i++)
+        done = copy_member(migration, flow, kept[i]);
     const struct {
         const char *key;
         struct value *member;
@@ -237,6 +217,7 @@ static struct value *make_handshake(struct migration *migration)
            value_set(arena, flow, "mode", value_text(arena, bytes_of("transparent"))) &&
            value_set(arena, flow, "request", request) &&
            value_set(arena, flow, "response", value_null(arena)) &&
+           copy_member(migration, flow, "server_conn") &&
            value_set(arena, flow, "type", value_text(arena, bytes_of("http"))) &&
            value_set(arena, flow, "version", value_int(arena, 12));
     return done ? flow : NULL;
@@ -378,7 +359,7 @@ static bool convert_connection_18(struct migration *migration, struct value *con
         return false;
     for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
         struct value *host = value_item(value_get(connection, addresses[i]), 0);
-        if (!decode_with_backslashes(migration, host, false))
+        if (!migrate_decode(migration, host, false))
             return false;
     }
     return true;

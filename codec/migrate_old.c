@@ -28,7 +28,7 @@ static bool convert_http_version(struct migration *migration, struct value *mess
          part = part->next) {
         if (part != parts->first)
             buffer_append_byte(&text, '.');
-        buffer_append_bytes(&text, part->bytes);
+        buffer_append_bytes(&text, value_is_string(part) ? value_string(part) : part->bytes);
     }
     struct bytes kept = arena_copy(migration->arena, buffer_bytes(&text));
     bool done =
@@ -92,36 +92,34 @@ static bool from_0_16(struct migration *migration)
     return server && migrate_set_null(migration, server, "peer_address") && set_pair(migration, 17);
 }
 
-/* Keys of dicts in dicts become text; those in lists stay, as mitmproxy leaves them. */
+/* Keys of dicts in dicts become text; those in lists stay, as mitmproxy leaves them. So does a key
+ * that is no UTF-8, at which mitmproxy fails: text must be UTF-8. */
 static void convert_keys(struct value *dict)
 {
     for (struct value *member = dict->first; member; member = member->next) {
-        if (member->key->kind == VALUE_BYTES)
+        if (member->key->kind == VALUE_BYTES && bytes_are_utf8(member->key->bytes))
             member->key->kind = VALUE_TEXT;
         if (member->kind == VALUE_DICT)
             convert_keys(member);
     }
 }
 
-static void convert_to_text(struct value *value)
-{
-    if (value_is(value, VALUE_BYTES))
-        value->kind = VALUE_TEXT;
-}
-
 /* What Python 2 wrote as bytes and Python 3 reads as text. */
-static void convert_unicode(struct value *flow)
+static bool convert_unicode(struct migration *migration)
 {
+    struct value *flow = migration->flow;
     convert_keys(flow);
-    convert_to_text(value_get(flow, "type"));
-    convert_to_text(value_get(flow, "id"));
-    convert_to_text(value_get(value_get(flow, "request"), "first_line_format"));
-    convert_to_text(value_get(value_get(flow, "error"), "msg"));
+    return migrate_decode(migration, value_get(flow, "type"), false) &&
+           migrate_decode(migration, value_get(flow, "id"), false) &&
+           migrate_decode(migration, value_get(value_get(flow, "request"), "first_line_format"),
+                          false) &&
+           migrate_decode(migration, value_get(value_get(flow, "error"), "msg"), false);
 }
 
 static bool from_0_17(struct migration *migration)
 {
-    convert_unicode(migration->flow);
+    if (!convert_unicode(migration))
+        return false;
     struct value *server = migrate_need_dict(migration, migration->flow, "server_conn");
     return server && migrate_rename(migration, server, "peer_address", "ip_address") &&
            migrate_set(migration, migration->flow, "marked", value_bool(migration->arena, false)) &&
@@ -137,7 +135,8 @@ static bool from_0_18(struct migration *migration)
 {
     static const char *const added[] = {"sni", "alpn_proto_negotiated", "cipher_name",
                                         "tls_version"};
-    convert_unicode(migration->flow);
+    if (!convert_unicode(migration))
+        return false;
     struct value *request = value_get(migration->flow, "request");
     struct value *client = migrate_need_dict(migration, migration->flow, "client_conn");
     value_pop(request, "stickyauth");
@@ -156,8 +155,8 @@ static bool from_0_18(struct migration *migration)
 
 static bool from_0_19(struct migration *migration)
 {
-    convert_unicode(migration->flow);
-    return migrate_set_version_list(migration, (int64_t[]){1, 0, 0}, 3);
+    return convert_unicode(migration) &&
+           migrate_set_version_list(migration, (int64_t[]){1, 0, 0}, 3);
 }
 
 /* {address: [host, port], use_ipv6: …} becomes [host, port]. */

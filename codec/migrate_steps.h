@@ -42,6 +42,10 @@ bool migrate_set_null(struct migration *migration, struct value *dict, const cha
 bool migrate_rename(struct migration *migration, struct value *dict, const char *old_name,
                     const char *new_name);
 
+/* Makes bytes text; those that are no UTF-8 (`ascii`: no ASCII) become \xNN, as with Python's
+ * "backslashreplace". What is not bytes, or was left in the capture, stays as it is. */
+bool migrate_decode(struct migration *migration, struct value *value, bool ascii);
+
 /* Sets the version that the flow now has. */
 bool migrate_set_version(struct migration *migration, int64_t version);
 bool migrate_set_version_list(struct migration *migration, const int64_t *parts, size_t count);

@@ -98,6 +98,16 @@ struct value *record_read(struct record *record, struct arena *arena, struct flo
                      error);
 }
 
+size_t record_bytes_read(const struct record *record)
+{
+    size_t blocks = 0;
+    if (!record->filled)
+        return record->text.size;
+    for (size_t i = 0; i <= record->text.size / BLOCK_SIZE / 64; i++)
+        blocks += (size_t)__builtin_popcountll(record->filled[i]);
+    return blocks * BLOCK_SIZE;
+}
+
 void record_close(struct record *record)
 {
     /* The bytes are the record's own: it only lends them as const. */

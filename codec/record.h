@@ -36,6 +36,9 @@ bool record_need(struct record *record, size_t from, size_t size, struct flow_er
 /* The record's values, in `arena`; they borrow from the record. Errors: tnet_read. */
 struct value *record_read(struct record *record, struct arena *arena, struct flow_error *error);
 
+/* How many bytes of the record are in memory. */
+size_t record_bytes_read(const struct record *record);
+
 /* For tnet_element: NULL for a record that is whole in memory. `need` is filled by the call. */
 const struct tnet_need *record_tnet_need(struct record *record, struct tnet_need *need);
 

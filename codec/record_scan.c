@@ -10,6 +10,12 @@
 /* No flow of any version is shorter. */
 #define SMALLEST_FLOW 40
 
+/* A file can be made so that a long record seems to start every few bytes. Trying such places may
+ * cost this much for the file, and this much more for each byte of it; when it has, some are passed
+ * over. Honest files stay far below. */
+#define FREE_WORK ((uint64_t)64 << 20)
+#define WORK_PER_BYTE 64
+
 bool record_scan_init(struct record_scan *scan, const struct source *source, uint64_t offset,
                       struct flow_error *error)
 {
@@ -42,6 +48,7 @@ static bool fill(struct record_scan *scan, uint64_t offset, size_t size, struct 
                          error))
             return false;
         scan->window_size += got;
+        scan->work += scan->window_size;
     }
     size_t from = (size_t)(offset - scan->window_offset);
     *held = bytes_make(scan->window + from, scan->window_size - from);
@@ -76,9 +83,10 @@ static enum record_scan_result look_at_length(struct record_scan *scan, uint64_t
     return prefix_error.code == EAGAIN ? RECORD_SCAN_PARTIAL : RECORD_SCAN_BROKEN;
 }
 
-/* What stands at `position`, without reading its content. */
-static enum record_scan_result look_at(struct record_scan *scan, uint64_t position, uint64_t *size,
-                                       struct flow_error *error)
+/* What stands at `position`, without reading its content; `bring`: if the whole record fits into
+ * the window, it is read at once, and the tag is then at hand. */
+static enum record_scan_result look_at(struct record_scan *scan, uint64_t position, bool bring,
+                                       uint64_t *size, struct flow_error *error)
 {
     struct tnet_element element;
     uint8_t tag;
@@ -94,10 +102,9 @@ static enum record_scan_result look_at(struct record_scan *scan, uint64_t positi
                        element.size, source_size(scan->source) - position - element.content);
         return RECORD_SCAN_PARTIAL;
     }
-    /* Bring the whole record into the window if it fits: the tag is then at hand. */
     struct bytes held;
     *size = element.content + element.size + 1;
-    if (*size <= WINDOW_SIZE && !fill(scan, position, (size_t)*size, &held, error))
+    if (bring && *size <= WINDOW_SIZE && !fill(scan, position, (size_t)*size, &held, error))
         return RECORD_SCAN_FAILED;
     if (!read_byte(scan, end, &tag, &got, error))
         return RECORD_SCAN_FAILED;
@@ -134,7 +141,7 @@ static bool open_record(struct record_scan *scan, uint64_t position, uint64_t si
 enum record_scan_result record_scan_look(struct record_scan *scan, uint64_t *size,
                                          struct flow_error *error)
 {
-    enum record_scan_result result = look_at(scan, scan->position, size, error);
+    enum record_scan_result result = look_at(scan, scan->position, true, size, error);
     if (result == RECORD_SCAN_RECORD && !open_record(scan, scan->position, *size, error))
         return RECORD_SCAN_FAILED;
     return result;
@@ -176,12 +183,14 @@ static bool try_colon(struct record_scan *scan, uint64_t from, uint64_t colon,
         if (!fill(scan, start, TNET_LENGTH_DIGITS + 1, &held, error))
             return false;
         /* mitmproxy writes no leading zeros. */
-        if (held.data[0] == '0' || look_at(scan, start, &size, NULL) != RECORD_SCAN_RECORD ||
-            size < SMALLEST_FLOW)
+        if (held.data[0] == '0' || look_at(scan, start, false, &size, NULL) != RECORD_SCAN_RECORD ||
+            size < SMALLEST_FLOW || scan->work > FREE_WORK + WORK_PER_BYTE * start)
             continue;
         if (!open_record(scan, start, size, error))
             return false;
-        if (accept(context, &scan->record)) {
+        bool accepted = accept(context, &scan->record);
+        scan->work += record_bytes_read(&scan->record);
+        if (accepted) {
             scan->position = start;
             return true;
         }

@@ -24,6 +24,7 @@ struct record_scan {
     uint8_t *window;
     size_t window_size;   /* bytes that are filled */
     struct record record; /* the one that was found last */
+    uint64_t work;        /* bytes moved, read and looked at so far */
 };
 
 /* False with ENOMEM. The source must outlive the scan. */
@@ -39,7 +40,9 @@ enum record_scan_result record_scan_look(struct record_scan *scan, uint64_t *siz
 typedef bool record_scan_accept(void *context, struct record *record);
 
 /* Looks for the next flow at or behind `from`; moves scan->position there and returns true. False
- * if there is none in the file (position is unchanged), or if reading failed (the error is set). */
+ * if there is none in the file (position is unchanged), or if reading failed (the error is set).
+ * The time it takes grows with the bytes it passes, not with their square: in a file made to hold
+ * flows everywhere, that overlap, some are passed over. */
 bool record_scan_resync(struct record_scan *scan, uint64_t from, record_scan_accept *accept,
                         void *context, struct flow_error *error);
 

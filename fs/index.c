@@ -178,6 +178,20 @@ void index_flow_name(const struct index *index, uint32_t flow, struct name *name
     flow_name(record, record->copy, name);
 }
 
+/* Of a flow's name in its host. Nearly all names are UUIDs, whose 16 bytes need no walk. */
+static uint64_t hash_flow_name(const struct index *index, uint32_t host, struct bytes name)
+{
+    uint8_t uuid[16];
+    uint64_t halves[2];
+    uint64_t seed = index->seed + host;
+    if (!parse_uuid(name, uuid))
+        return bytes_hash(name, seed);
+    memcpy(halves, uuid, sizeof halves);
+    uint64_t hash = (halves[0] ^ seed) * 0x9E3779B97F4A7C15u;
+    hash = (hash ^ hash >> 32 ^ halves[1]) * 0xD6E8FEB86659FD93u;
+    return hash ^ hash >> 29;
+}
+
 struct flow_key {
     const struct index *index;
     uint32_t host;
@@ -194,11 +208,16 @@ static bool flow_equal(const void *context, uint32_t number)
     return bytes_equal(name_bytes(&name), key->name);
 }
 
-uint32_t index_find_flow(const struct index *index, uint32_t host, struct bytes name)
+static uint32_t find_flow(const struct index *index, uint32_t host, struct bytes name,
+                          uint64_t hash)
 {
     struct flow_key key = {index, host, name};
-    return hash_table_find(&index->flows_by_name, bytes_hash(name, index->seed + host), flow_equal,
-                           &key);
+    return hash_table_find(&index->flows_by_name, hash, flow_equal, &key);
+}
+
+uint32_t index_find_flow(const struct index *index, uint32_t host, struct bytes name)
+{
+    return find_flow(index, host, name, hash_flow_name(index, host, name));
 }
 
 struct host_key {
@@ -375,16 +394,19 @@ static bool fill_flow(struct index *index, struct index_flow *flow,
            find_or_add_host(index, glance, &flow->host, error);
 }
 
-/* The flow's name in its host, counted up if there is one of that name. */
-static void name_flow(struct index *index, struct index_flow *flow, struct name *name)
+/* Names the flow in its host, counting up if there is one of that name. Returns the hash. */
+static uint64_t name_flow(struct index *index, struct index_flow *flow)
 {
-    flow_name(flow, 1, name);
-    uint32_t first = index_find_flow(index, flow->host, name_bytes(name));
+    struct name name;
+    flow_name(flow, 1, &name);
+    uint64_t hash = hash_flow_name(index, flow->host, name_bytes(&name));
+    uint32_t first = find_flow(index, flow->host, name_bytes(&name), hash);
     if (first == INDEX_NONE)
-        return;
+        return hash;
     flow->copy = atomic_load(&flow_at(index, first)->copies) + 1;
     atomic_store(&flow_at(index, first)->copies, flow->copy);
-    flow_name(flow, flow->copy, name);
+    flow_name(flow, flow->copy, &name);
+    return hash_flow_name(index, flow->host, name_bytes(&name));
 }
 
 static void raise_to(_Atomic int64_t *newest, int64_t start)
@@ -396,7 +418,6 @@ static void raise_to(_Atomic int64_t *newest, int64_t start)
 bool index_add(struct index *index, const struct flow_glance *glance,
                const struct index_place *place, struct flow_error *error)
 {
-    struct name name;
     uint32_t number = atomic_load(&index->flow_count);
     if (number == INDEX_NONE) {
         flow_error_set(error, EOVERFLOW, FLOW_ERROR_NO_OFFSET, "more than %u flows", number);
@@ -411,15 +432,14 @@ bool index_add(struct index *index, const struct flow_glance *glance,
         return false;
     if (!hash_table_reserve(&index->flows_by_name))
         return flow_error_memory(error);
-    name_flow(index, flow, &name);
+    uint64_t hash = name_flow(index, flow);
 
     /* From here on nothing fails: the flow is published last to first. */
     struct index_host *host = host_at(index, flow->host);
     raise_to(&host->newest, flow->start);
     raise_to(&index->newest, flow->start);
     atomic_store_explicit(&index->flow_count, number + 1, memory_order_release);
-    hash_table_add(&index->flows_by_name, bytes_hash(name_bytes(&name), index->seed + flow->host),
-                   number);
+    hash_table_add(&index->flows_by_name, hash, number);
     uint32_t last = atomic_load(&host->last);
     atomic_store_explicit(last == INDEX_NONE ? &host->first : &flow_at(index, last)->next_in_host,
                           number, memory_order_release);
