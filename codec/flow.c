@@ -73,7 +73,9 @@ static bool view_http(struct flow *flow, struct arena *arena, struct flow_error 
         flow_error_prepend_key(error, "request");
         return false;
     }
-    struct bytes host_field = flow_fields_get(flow->request.headers, "host", arena);
+    struct bytes host_field;
+    if (!flow_fields_get(flow->request.headers, "host", arena, &host_field))
+        return flow_error_memory(error);
     flow->target = (struct flow_target){
         .method = value_string(value_get(request, "method")),
         .scheme = value_string(value_get(request, "scheme")),
@@ -145,34 +147,55 @@ bool flow_field(const struct value *item, struct bytes *name, struct bytes *valu
     return true;
 }
 
-struct bytes flow_fields_get(const struct value *fields, const char *name, struct arena *arena)
+/* Finds the next field of that name from `item` on, and moves *item behind it. */
+static bool next_field(const struct value **item, const char *name, struct bytes *value)
 {
-    struct bytes found = {NULL, 0};
-    struct bytes field_name, value;
-    if (!fields)
-        return found;
-    for (const struct value *item = fields->first; item; item = item->next) {
-        if (!flow_field(item, &field_name, &value) || !bytes_equal_ignoring_case(field_name, name))
-            continue;
-        if (!found.data) {
-            found = value;
-            continue;
-        }
-        uint8_t *joined = arena_alloc(arena, found.size + 2 + value.size);
-        if (!joined)
-            return found;
-        memcpy(joined, found.data, found.size);
-        memcpy(joined + found.size, ", ", 2);
-        memcpy(joined + found.size + 2, value.data, value.size);
-        found = bytes_make(joined, found.size + 2 + value.size);
+    struct bytes field_name;
+    while (*item) {
+        const struct value *field = *item;
+        *item = field->next;
+        if (flow_field(field, &field_name, value) && bytes_equal_ignoring_case(field_name, name))
+            return true;
     }
-    return found;
+    return false;
 }
 
-struct bytes flow_content_encoding(const struct flow_message *message, struct arena *arena)
+bool flow_fields_get(const struct value *fields, const char *name, struct arena *arena,
+                     struct bytes *found)
 {
-    struct bytes encoding = flow_fields_get(message->headers, "content-encoding", arena);
-    return encoding.data ? encoding : bytes_make("", 0);
+    size_t count = 0;
+    size_t size = 0;
+    struct bytes value;
+    *found = (struct bytes){NULL, 0};
+    for (const struct value *item = fields ? fields->first : NULL; next_field(&item, name, &value);
+         count++) {
+        *found = value;
+        size += value.size + 2;
+    }
+    if (count < 2)
+        return true;
+    /* At once: one after the other, many fields would take the square of their size. */
+    uint8_t *joined = arena_alloc(arena, size);
+    size_t at = 0;
+    if (!joined)
+        return false;
+    for (const struct value *item = fields->first; next_field(&item, name, &value);) {
+        memcpy(joined + at, value.data, value.size);
+        memcpy(joined + at + value.size, ", ", 2);
+        at += value.size + 2;
+    }
+    *found = bytes_make(joined, size - 2);
+    return true;
+}
+
+bool flow_content_encoding(const struct flow_message *message, struct arena *arena,
+                           struct bytes *encoding)
+{
+    if (!flow_fields_get(message->headers, "content-encoding", arena, encoding))
+        return false;
+    if (!encoding->data)
+        *encoding = bytes_make("", 0);
+    return true;
 }
 
 bool flow_stream_message(const struct flow *flow, const struct value *item,

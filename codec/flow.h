@@ -64,11 +64,13 @@ enum flow_type flow_type_of_name(struct bytes name);
 bool flow_field(const struct value *item, struct bytes *name, struct bytes *value);
 
 /* The value of the header fields of that name; several are joined by ", " in `arena` (RFC 9110,
- * 5.3). data is NULL where there is none. */
-struct bytes flow_fields_get(const struct value *fields, const char *name, struct arena *arena);
+ * 5.3). found->data is NULL where there is none. False if there is no memory. */
+bool flow_fields_get(const struct value *fields, const char *name, struct arena *arena,
+                     struct bytes *found);
 
-/* The Content-Encoding of a message, empty if it has none. */
-struct bytes flow_content_encoding(const struct flow_message *message, struct arena *arena);
+/* The Content-Encoding of a message, empty if it has none. False if there is no memory. */
+bool flow_content_encoding(const struct flow_message *message, struct arena *arena,
+                           struct bytes *encoding);
 
 /* One message of a WebSocket, TCP or UDP flow. */
 struct flow_stream_message {

@@ -146,19 +146,22 @@ static bool load_long_strings(struct flowdir *directory, struct flow_error *erro
            load_strings(directory, loaded->flow.state, error);
 }
 
-static void open_body(struct flowdir *directory, struct flowdir_body *body,
-                      const struct flow_message *message)
+static bool open_body(struct flowdir *directory, struct flowdir_body *body,
+                      const struct flow_message *message, struct flow_error *error)
 {
+    struct bytes encoding;
     *body = (struct flowdir_body){.content = message->content, .encoding = bytes_make("", 0)};
     if (!body->content)
-        return;
-    struct bytes encoding = flow_content_encoding(message, directory->loaded.arena);
+        return true;
+    if (!flow_content_encoding(message, directory->loaded.arena, &encoding))
+        return flow_error_memory(error);
     if (flowdir_has_raw(encoding)) {
         body->encoding = encoding;
     } else {
         body->measured = body->decodes = true;
         body->decoded_size = body->content->bytes.size;
     }
+    return true;
 }
 
 static bool list_messages(struct flowdir *directory, struct flow_error *error)
@@ -191,13 +194,13 @@ bool flowdir_open(struct flowdir *directory, struct capture_flow *loaded,
     };
     const struct flow *flow = &directory->loaded.flow;
     *loaded = (struct capture_flow){0};
-    open_body(directory, &directory->request, &flow->request);
-    open_body(directory, &directory->response, &flow->response);
     if (flow->type == FLOW_HTTP)
         mark_http(flow);
     mark_messages(flow);
     /* These are rendered from memory, so they are marked only when all that is not is loaded. */
-    if (list_messages(directory, error) && load_long_strings(directory, error)) {
+    if (open_body(directory, &directory->request, &flow->request, error) &&
+        open_body(directory, &directory->response, &flow->response, error) &&
+        list_messages(directory, error) && load_long_strings(directory, error)) {
         mark_rendered(flow);
         return true;
     }

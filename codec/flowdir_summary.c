@@ -182,7 +182,9 @@ static bool add_side(struct object *parent, const char *key, struct flowdir *dir
         return true;
     }
     struct object side = object_open(parent->out, parent->indent + 1);
-    struct bytes type = flow_fields_get(message->headers, "content-type", directory->loaded.arena);
+    struct bytes type;
+    if (!flow_fields_get(message->headers, "content-type", directory->loaded.arena, &type))
+        return flow_error_memory(error);
     add_string_or_null(&side, "content_type", type);
     if (body->content) {
         if (!flowdir_measure(directory, body, error))

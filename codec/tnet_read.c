@@ -112,11 +112,23 @@ static bool is_float(struct bytes text)
     return is_integer(bytes_make(text.data + i + 1, text.size - i - 1));
 }
 
+/* What came from the capture, fit to stand in a message: it may hold line breaks, or orders to a
+ * terminal. */
+static const char *printable(struct bytes found, char text[48])
+{
+    size_t length = found.size < 40 ? found.size : 40;
+    for (size_t i = 0; i < length; i++)
+        text[i] = found.data[i] >= 0x20 && found.data[i] < 0x7F ? (char)found.data[i] : '?';
+    text[length] = '\0';
+    return text;
+}
+
 static struct value *bad_literal(struct reader *reader, size_t at, const char *expected,
                                  struct bytes found)
 {
-    flow_error_set(reader->error, EBADMSG, reader->offset + at, "found \"%.*s\", expected %s",
-                   (int)(found.size < 40 ? found.size : 40), (const char *)found.data, expected);
+    char text[48];
+    flow_error_set(reader->error, EBADMSG, reader->offset + at, "found \"%s\", expected %s",
+                   printable(found, text), expected);
     return NULL;
 }
 
@@ -192,11 +204,8 @@ static bool read_member(struct reader *reader, struct value *dict, size_t *at, s
     }
     struct value *member = read_element(reader, at, end, depth);
     if (!member) {
-        char name[64];
-        size_t length = key->bytes.size < sizeof name ? key->bytes.size : sizeof name - 1;
-        memcpy(name, key->bytes.data, length);
-        name[length] = '\0';
-        flow_error_prepend_key(reader->error, name);
+        char name[48];
+        flow_error_prepend_key(reader->error, printable(key->bytes, name));
         return false;
     }
     return value_prepend_member(dict, key, member);

@@ -28,6 +28,7 @@ build_needs=(
 test_needs=(
     "command:clang clang"
     "clang-runtime:asan libclang-rt-dev"
+    "command:llvm-symbolizer llvm"
     "command:clang-format clang-format"
     "library:cmocka libcmocka-dev"
     "python:pytest python3-pytest"

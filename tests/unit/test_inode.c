@@ -1,0 +1,72 @@
+/* Inode numbers: every node has its own, and it says which node it is. */
+#include "support.h"
+
+#include "inode.h"
+
+#include <inttypes.h>
+
+static void assert_is(uint64_t number, enum inode_kind kind, uint32_t of, enum flowdir_file file,
+                      size_t message)
+{
+    struct inode inode = inode_parse(number);
+    if (inode.kind != kind || (kind > INODE_ROOT && inode.number != of) ||
+        (kind == INODE_FILE && inode.file != file) ||
+        (kind == INODE_MESSAGE && inode.message != message))
+        fail_msg("inode 0x%" PRIx64 " is kind %d, number %" PRIu32 ", file %d, message %zu", number,
+                 inode.kind, inode.number, inode.file, inode.message);
+}
+
+/* The numbers that the header promises, by hand. */
+static void test_documented_numbers(void **state)
+{
+    (void)state;
+    assert_is(1, INODE_ROOT, 0, FLOWDIR_SUMMARY, 0);
+    assert_int_equal(inode_of_host(0), 16);
+    assert_int_equal(inode_of_host(5), 21);
+    assert_int_equal(inode_of_flow(0), 0x100000000);
+    assert_int_equal(inode_of_flow(41), 0x2A00000000);
+    assert_int_equal(inode_of_file(0, FLOWDIR_SUMMARY), 0x100000001);
+    assert_int_equal(inode_of_messages(1), 0x20000001F);
+    assert_int_equal(inode_of_message(1, 1), 0x200000021);
+}
+
+static void test_there_and_back(void **state)
+{
+    (void)state;
+    static const uint32_t numbers[] = {0,  1,   2,     15,    16,         17,         31,
+                                       32, 255, 65535, 65536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFEF};
+    static const size_t messages[] = {1, 2, 31, 32, 9999, 10000, 1u << 20, 0xFFFFFF00};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        uint32_t number = numbers[i];
+        assert_is(inode_of_host(number), INODE_HOST, number, FLOWDIR_SUMMARY, 0);
+        assert_is(inode_of_flow(number), INODE_FLOW, number, FLOWDIR_SUMMARY, 0);
+        assert_is(inode_of_messages(number), INODE_MESSAGES, number, FLOWDIR_SUMMARY, 0);
+        for (int file = 0; file < FLOWDIR_FILES; file++)
+            assert_is(inode_of_file(number, (enum flowdir_file)file), INODE_FILE, number,
+                      (enum flowdir_file)file, 0);
+        for (size_t m = 0; m < sizeof messages / sizeof *messages; m++)
+            assert_is(inode_of_message(number, messages[m]), INODE_MESSAGE, number, FLOWDIR_SUMMARY,
+                      messages[m]);
+    }
+}
+
+static void test_no_node(void **state)
+{
+    (void)state;
+    assert_is(0, INODE_NONE, 0, FLOWDIR_SUMMARY, 0);
+    for (uint64_t number = 2; number < 16; number++)
+        assert_is(number, INODE_NONE, 0, FLOWDIR_SUMMARY, 0);
+    for (uint64_t slot = 1 + FLOWDIR_FILES; slot < 31; slot++)
+        assert_is(0x500000000 | slot, INODE_NONE, 0, FLOWDIR_SUMMARY, 0);
+    assert_is(0x500000020, INODE_NONE, 0, FLOWDIR_SUMMARY, 0); /* message 0 */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_documented_numbers),
+        cmocka_unit_test(test_there_and_back),
+        cmocka_unit_test(test_no_node),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
