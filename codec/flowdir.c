@@ -299,6 +299,44 @@ bool flowdir_measure(struct flowdir *directory, struct flowdir_body *body, struc
     return false;
 }
 
+static bool read_whole(struct flowdir *directory, struct flowdir_body *body, bool raw,
+                       uint64_t size, uint8_t *data, struct flow_error *error)
+{
+    struct flowdir_content content = {body->content, directory->source};
+    struct body_input input = flowdir_content_input(&content);
+    size_t got;
+    if (raw || !body->decodes || body->encoding.size == 0)
+        return input.read(input.context, 0, data, (size_t)size, &got, error);
+    struct body_decoder *decoder = body_decoder_open(body->encoding, input, error);
+    bool read = decoder && body_decoder_read(decoder, data, (size_t)size, &got, error);
+    body_decoder_close(decoder);
+    return read;
+}
+
+bool flowdir_read_body(struct flowdir *directory, struct flowdir_body *body, bool raw,
+                       uint64_t limit, struct buffer *out, struct flow_error *error)
+{
+    if (!body->content)
+        return true;
+    if (!raw && !flowdir_measure(directory, body, error))
+        return false;
+    uint64_t size = raw ? body->content->bytes.size : body->decoded_size;
+    if (size > limit || size > SIZE_MAX) {
+        flow_error_set(error, EFBIG, FLOW_ERROR_NO_OFFSET,
+                       "a body of %" PRIu64 " bytes, at most %" PRIu64 " can be taken at once",
+                       size, limit);
+        return false;
+    }
+    if (size == 0)
+        return true;
+    if (!buffer_reserve(out, (size_t)size))
+        return flow_error_memory(error);
+    if (!read_whole(directory, body, raw, size, out->data + out->size, error))
+        return false;
+    out->size += (size_t)size;
+    return true;
+}
+
 static void append_in_line(struct buffer *out, struct bytes text)
 {
     size_t start = out->size;
