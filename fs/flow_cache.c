@@ -127,11 +127,12 @@ static void unlink_flow(struct part *part, struct cached_flow *flow)
     flow->linked = false;
 }
 
-/* Frees the oldest that nobody uses until the part is within its limit. */
+/* Frees the oldest that nobody uses until the part is within its limit. The newest stays: a long
+ * body that alone exceeds the limit would be decoded from its start for every piece. */
 static void shrink(struct flow_cache *cache, struct part *part)
 {
     struct cached_flow *flow = part->oldest;
-    while (flow && part->footprint > cache->part_limit) {
+    while (flow != part->newest && part->footprint > cache->part_limit) {
         struct cached_flow *newer = flow->newer;
         if (flow->users == 0) {
             unlink_flow(part, flow);

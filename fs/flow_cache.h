@@ -13,7 +13,8 @@ struct flow_cache;
 /* A flow that is in use; it stays until flow_cache_release. */
 struct cached_flow;
 
-/* limit: bytes, spread over the parts; what is in use may exceed it. NULL with ENOMEM. */
+/* limit: bytes, spread over the parts; what is in use, and the flow last used in each part, may
+ * exceed it. NULL with ENOMEM. */
 struct flow_cache *flow_cache_open(const struct collection *collection, size_t limit,
                                    struct flow_error *error);
 
