@@ -1,11 +1,10 @@
 /* summary.json: see flowdir.h. Derived from the rest, so it may leave out and round. */
 #include "flowdir.h"
 #include "json_text.h"
+#include "timestamp.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
-#include <math.h>
-#include <time.h>
 
 /* A JSON object that is being written; each member stands on a line of its own. */
 struct object {
@@ -75,48 +74,17 @@ static void add_size(struct object *object, const char *key, uint64_t size)
     buffer_append_unsigned(object->out, size);
 }
 
-static void append_padded(struct buffer *out, uint64_t number, unsigned digits)
-{
-    uint64_t limit = 10;
-    for (unsigned i = 1; i < digits; i++) {
-        if (number < limit)
-            for (unsigned missing = digits - i; missing; missing--)
-                buffer_append_byte(out, '0');
-        if (number < limit)
-            break;
-        limit *= 10;
-    }
-    buffer_append_unsigned(out, number);
-}
-
-/* ISO 8601 in UTC with microseconds, which is what a double of this size can tell. */
 static void add_time(struct object *object, double seconds)
 {
-    struct tm parts;
-    int64_t micros = fabs(seconds) < 9e9 ? (int64_t)floor(seconds * 1e6 + 0.5) : 0;
+    int64_t micros = timestamp_microseconds(seconds);
     int64_t fraction = (micros % 1000000 + 1000000) % 1000000;
-    time_t whole = (time_t)((micros - fraction) / 1000000);
-    if (!gmtime_r(&whole, &parts))
-        return;
-    const struct {
-        int number;
-        unsigned digits;
-        char end;
-    } fields[] = {
-        {parts.tm_year + 1900, 4, '-'}, {parts.tm_mon + 1, 2, '-'}, {parts.tm_mday, 2, 'T'},
-        {parts.tm_hour, 2, ':'},        {parts.tm_min, 2, ':'},     {parts.tm_sec, 2, '.'},
-        {(int)fraction, 6, 'Z'},
-    };
     add_key(object, "start");
     buffer_append_byte(object->out, '"');
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        append_padded(object->out, (uint64_t)(unsigned)fields[i].number, fields[i].digits);
-        buffer_append_byte(object->out, (uint8_t)fields[i].end);
-    }
+    timestamp_append(object->out, seconds);
     buffer_append_byte(object->out, '"');
-    add_integer(object, "start_epoch", whole);
+    add_integer(object, "start_epoch", (micros - fraction) / 1000000);
     buffer_append_byte(object->out, '.');
-    append_padded(object->out, (uint64_t)fraction, 6);
+    timestamp_append_padded(object->out, (uint64_t)fraction, 6);
 }
 
 static void add_address(struct object *object, const char *key, const struct value *connection,
@@ -137,39 +105,15 @@ static void add_address(struct object *object, const char *key, const struct val
     buffer_append_byte(object->out, '"');
 }
 
-static double flow_end(const struct flow *flow)
-{
-    double end = 0;
-    if (flow->type == FLOW_HTTP && flow->response.timestamp_end > 0)
-        return flow->response.timestamp_end;
-    if (flow->type == FLOW_HTTP && flow->response.state)
-        return flow->response.timestamp_start;
-    if (flow->type == FLOW_DNS) {
-        value_to_double(value_get(flow->dns_response, "timestamp"), &end);
-        return end;
-    }
-    if (flow->error)
-        value_to_double(value_get(flow->error, "timestamp"), &end);
-    if (end <= 0 && flow->type != FLOW_HTTP)
-        value_to_double(value_get(flow->server_connection, "timestamp_end"), &end);
-    return end;
-}
-
 static void add_duration(struct object *object, const struct flow *flow)
 {
-    double end = flow_end(flow);
-    double milliseconds = (end - flow->timestamp_start) * 1000;
+    int64_t micros;
     add_key(object, "duration_ms");
-    if (end <= 0 || flow->timestamp_start <= 0 || !(fabs(milliseconds) < 1e15)) {
+    if (!flow_duration(flow, &micros)) {
         buffer_append_text(object->out, "null");
         return;
     }
-    uint64_t micros = (uint64_t)floor(fabs(milliseconds) * 1000 + 0.5);
-    if (milliseconds < 0 && micros)
-        buffer_append_byte(object->out, '-');
-    buffer_append_unsigned(object->out, micros / 1000);
-    buffer_append_byte(object->out, '.');
-    append_padded(object->out, micros % 1000, 3);
+    timestamp_append_milliseconds(object->out, micros);
 }
 
 static bool add_side(struct object *parent, const char *key, struct flowdir *directory,
