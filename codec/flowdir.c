@@ -70,7 +70,7 @@ static void mark_http(const struct flow *flow)
     const struct value *response = flow->response.state;
     bool start_line = is_token(target->method) && is_token(target->http_version) &&
                       holds_in_line(target->path) && holds_in_line(target->scheme) &&
-                      holds_in_line(target->authority);
+                      holds_in_line(target->host) && holds_in_line(target->authority);
     mark_message(&flow->request);
     mark_if(value_get(request, "method"), start_line);
     mark_if(value_get(request, "http_version"), start_line);
@@ -359,21 +359,30 @@ static void render_fields(const struct value *fields, struct buffer *out)
     }
 }
 
-/* The start line as it was sent (RFC 9112, section 3), in the form that the flow has. */
+/* What the request is for: the URL by address; of CONNECT the authority; of a target that makes no
+ * URL (`*`, or no host) the target itself. */
+static void append_target(const struct flow_target *target, struct buffer *out)
+{
+    struct buffer url = BUFFER_INIT;
+    if (flow_target_form(target) == FLOW_TARGET_AUTHORITY) {
+        append_in_line(out, target->authority);
+    } else if (target->scheme.size && target->host.size && target->path.size &&
+               target->path.data[0] == '/') {
+        flow_target_url(target, &url);
+        append_in_line(out, buffer_bytes(&url));
+    } else {
+        append_in_line(out, target->path);
+    }
+    out->failed |= url.failed;
+    buffer_free(&url);
+}
+
 static void render_request_headers(const struct flow *flow, struct buffer *out)
 {
     const struct flow_target *target = &flow->target;
-    enum flow_target_form form = flow_target_form(target);
     append_in_line(out, target->method);
     buffer_append_byte(out, ' ');
-    if (form == FLOW_TARGET_ABSOLUTE) {
-        append_in_line(out, target->scheme);
-        buffer_append_text(out, "://");
-    }
-    if (form != FLOW_TARGET_RELATIVE)
-        append_in_line(out, target->authority);
-    if (form != FLOW_TARGET_AUTHORITY)
-        append_in_line(out, target->path);
+    append_target(target, out);
     buffer_append_byte(out, ' ');
     append_in_line(out, target->http_version);
     buffer_append_byte(out, '\n');
