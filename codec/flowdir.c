@@ -58,7 +58,8 @@ static void mark_message(const struct flow_message *message)
     if (value_is(trailers, VALUE_LIST) && trailers->count)
         mark_fields(trailers);
     struct value *content = value_get(message->state, "content");
-    if (value_is(content, VALUE_BYTES))
+    /* Content of no bytes has no file. */
+    if (value_is(content, VALUE_BYTES) && content->bytes.size)
         content->elsewhere = true;
 }
 

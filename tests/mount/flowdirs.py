@@ -5,6 +5,9 @@ import json
 import re
 
 
+DEFAULT_PORTS = {(b"http", 80), (b"https", 443)}
+
+
 def untag(value):
     """JSON as codec/json_text.h describes it, to Python values."""
     if isinstance(value, list):
@@ -35,15 +38,16 @@ def read_request(folder, request):
     line, _, fields = (folder / "request.headers").read_bytes().partition(b"\n")
     method, rest = line.split(b" ", 1)
     target, version = rest.rsplit(b" ", 1)
-    authority = request["authority"]
+    scheme, host, port = request["scheme"], request["host"].encode(), request["port"]
+    origin = scheme + b"://" + host + (b"" if (scheme, port) in DEFAULT_PORTS else b":%d" % port)
+    if method.upper() == b"CONNECT":
+        assert target == request["authority"]
+    elif target.startswith(origin + b"/"):
+        target = target[len(origin):]
+    else:
+        assert not target.startswith(b"/") or not host
     request.setdefault("method", method)
     request.setdefault("http_version", version)
-    if method.upper() == b"CONNECT":
-        assert target == authority
-    elif authority:
-        prefix = request["scheme"] + b"://" + authority
-        assert target.startswith(prefix)
-        target = target[len(prefix):]
     request.setdefault("path", target)
     request.setdefault("headers", read_fields(fields))
 
