@@ -80,7 +80,8 @@ static bool add_side(struct json_object *parent, const char *key, struct flowdir
     return true;
 }
 
-static bool add_http(struct json_object *object, struct flowdir *directory, struct flow_error *error)
+static bool add_http(struct json_object *object, struct flowdir *directory,
+                     struct flow_error *error)
 {
     const struct flow *flow = &directory->loaded.flow;
     const struct flow_target *target = &flow->target;
@@ -152,9 +153,9 @@ static void add_dns(struct json_object *object, const struct flow *flow)
     json_add_key(object, "query_type");
     append_dns_type(object->out, number);
     json_add_key(object, "response_code");
-    json_append_integer_or_null(object->out,
-                           value_to_int64(value_get(flow->dns_response, "response_code"), &number),
-                           number);
+    json_append_integer_or_null(
+        object->out, value_to_int64(value_get(flow->dns_response, "response_code"), &number),
+        number);
     json_add_key(object, "answers");
     buffer_append_byte(object->out, '[');
     for (const struct value *answer = value_is(answers, VALUE_LIST) ? answers->first : NULL; answer;
@@ -206,7 +207,7 @@ static void add_connection(struct json_object *object, const struct flow *flow)
     const struct value *secured = value_is_true(value_get(client, "tls")) ? client : server;
     struct bytes none = {NULL, 0};
     json_add_string_or_null(object, "tls_version",
-                       tls ? value_string(value_get(secured, "tls_version")) : none);
+                            tls ? value_string(value_get(secured, "tls_version")) : none);
     json_add_string_or_null(object, "sni", value_string(value_get(client, "sni")));
     json_add_string_or_null(object, "alpn", value_string(value_get(client, "alpn")));
 }
