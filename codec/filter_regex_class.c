@@ -189,12 +189,10 @@ static bool check_octal(struct regex_translator *translator, size_t start, uint3
            regex_refuse(translator, start, "an octal escape above \\377, expected at most that");
 }
 
-/* The letter behind a backslash. */
+/* The letter behind a backslash; none is the last byte of a pattern. */
 static bool read_escaped(struct regex_translator *translator, uint32_t *letter)
 {
-    size_t start = translator->at++;
-    if (translator->at == translator->pattern.size)
-        return regex_refuse(translator, start, "a backslash at the end, expected what it escapes");
+    translator->at++;
     return regex_read_character(translator, letter);
 }
 

@@ -610,6 +610,17 @@ static bool translate_alternatives(struct regex_translator *translator, struct r
     return true;
 }
 
+/* Python reads a backslash together with what follows, wherever it stands. */
+static bool check_last_backslash(struct regex_translator *translator)
+{
+    size_t size = translator->pattern.size;
+    size_t count = 0;
+    while (count < size && translator->pattern.data[size - 1 - count] == '\\')
+        count++;
+    return count % 2 == 0 || regex_refuse(translator, size - 1,
+                                          "a backslash at the end, expected what it escapes");
+}
+
 static bool check_end(struct regex_translator *translator)
 {
     if (translator->at < translator->pattern.size)
@@ -633,7 +644,8 @@ bool filter_regex_from_python(struct bytes pattern, struct filter_regex_flags fl
         .text = flags.text,
         .error = error,
     };
-    bool done = new_group(&translator, bytes_make(NULL, 0)) &&
+    bool done = check_last_backslash(&translator) &&
+                new_group(&translator, bytes_make(NULL, 0)) &&
                 translate_alternatives(&translator, &scope, true, &width) && check_end(&translator);
     free(translator.groups);
     if (done && translated->pattern.failed)
