@@ -565,7 +565,7 @@ static bool check_expression(struct bytes expression, struct flow_error *error)
                                                                expression.size - valid)));)
             valid += size;
         flow_error_set(error, EINVAL, valid,
-                       "filter expression: a byte that is no UTF-8, write \\\\x%02x for it",
+                       "filter expression: a byte that is no UTF-8, write \\x%02x for it",
                        expression.data[valid]);
     } else {
         return true;
