@@ -116,8 +116,8 @@ static enum outcome expect(struct parser *parser, const char *format, ...)
 /* Makes what was expected the error. */
 static void refuse(struct parser *parser)
 {
-    struct bytes rest = bytes_make(parser->text.data + parser->furthest,
-                                   parser->text.size - parser->furthest);
+    struct bytes rest =
+        bytes_make(parser->text.data + parser->furthest, parser->text.size - parser->furthest);
     size_t shown = rest.size ? bytes_utf8_length(rest) : 0;
     char found[16] = "the end";
     if (shown)
@@ -184,7 +184,7 @@ static void add_operand(struct parser *parser, struct operands *operands, uint32
 
 /* The operands as one node: the cheapest come first, since the order changes no result. */
 static enum outcome join(struct parser *parser, enum filter_operator operator,
-                         const struct operands *operands, uint32_t *node)
+                         const struct operands * operands, uint32_t *node)
 {
     uint32_t first = FILTER_NO_NODE;
     enum filter_cost dearest = FILTER_COST_FACT;
@@ -340,8 +340,10 @@ static enum outcome compile(struct parser *parser, struct filter_node *node, str
         .dot_all = info->dot_all,
     };
     if (!flags.text && has_surrogate(pattern))
-        flow_error_set(&why, EINVAL, 0, "regular expression: ~%s searches bytes, and a surrogate "
-                       "has none", info->code);
+        flow_error_set(&why, EINVAL, 0,
+                       "regular expression: ~%s searches bytes, and a surrogate "
+                       "has none",
+                       info->code);
     else
         node->regex = filter_regex_compile(pattern, flags, &why);
     if (node->regex)
@@ -355,7 +357,7 @@ static enum outcome compile(struct parser *parser, struct filter_node *node, str
 
 /* A regular expression as the operator's argument; `code`: for the error, NULL if there is none. */
 static enum outcome parse_regex(struct parser *parser, enum filter_operator operator,
-                                const char *code, uint32_t *node)
+                                const char * code, uint32_t *node)
 {
     int byte = peek(parser);
     size_t length = byte < 0 ? 0 : regex_length(parser);
@@ -379,7 +381,7 @@ static enum outcome parse_regex(struct parser *parser, enum filter_operator oper
 }
 
 static enum outcome parse_number(struct parser *parser, enum filter_operator operator,
-                                 uint32_t *node)
+                                 uint32_t * node)
 {
     int64_t number = 0;
     int byte = peek(parser);
@@ -428,7 +430,7 @@ static enum outcome parse_operator(struct parser *parser, uint32_t *node)
         found++;
     if (found == FILTER_CODES)
         return expect_operator(parser, name);
-    enum filter_operator operator =(enum filter_operator) found;
+    enum filter_operator operator=(enum filter_operator) found;
     const struct filter_operator_info *info = filter_operator_info(operator);
     parser->at = end;
     switch (info->argument) {
@@ -444,7 +446,7 @@ static enum outcome parse_operator(struct parser *parser, uint32_t *node)
 }
 
 static enum outcome parse_joined(struct parser *parser, enum filter_operator operator,
-                                 uint32_t *node);
+                                 uint32_t * node);
 
 static enum outcome parse_group(struct parser *parser, uint32_t *node)
 {
@@ -491,18 +493,18 @@ static enum outcome parse_operand(struct parser *parser, uint32_t *node)
 
 /* Operands with `|` between them, or those of one of its operands with `&` between them. */
 static enum outcome parse_joined(struct parser *parser, enum filter_operator operator,
-                                 uint32_t *node)
+                                 uint32_t * node)
 {
     struct operands operands = {.count = 0};
-    int sign = operator == FILTER_OR ? '|' : '&';
+    int sign = operator== FILTER_OR ? '|' : '&';
     for (;;) {
         uint32_t operand;
         size_t before = parser->at;
         if (operands.count && peek(parser) != sign)
             break;
         parser->at += operands.count > 0;
-        enum outcome outcome = operator == FILTER_OR ? parse_joined(parser, FILTER_AND, &operand)
-                                                     : parse_operand(parser, &operand);
+        enum outcome outcome = operator== FILTER_OR ? parse_joined(parser, FILTER_AND, &operand)
+                                                    : parse_operand(parser, &operand);
         if (outcome == FAILED || (outcome == ABSENT && !operands.count))
             return outcome;
         if (outcome == ABSENT) {
@@ -511,7 +513,7 @@ static enum outcome parse_joined(struct parser *parser, enum filter_operator ope
         }
         add_operand(parser, &operands, operand);
     }
-    return join(parser, operator, &operands, node);
+    return join(parser, operator, & operands, node);
 }
 
 /* All of the expression: terms side by side, which must all match. */
@@ -561,8 +563,8 @@ static bool check_expression(struct bytes expression, struct flow_error *error)
                        "filter expression: %zu bytes, expected at most %zu", expression.size,
                        LONGEST_EXPRESSION);
     else if (!bytes_are_utf8(expression)) {
-        for (size_t size; (size = bytes_utf8_length(bytes_make(expression.data + valid,
-                                                               expression.size - valid)));)
+        for (size_t size; (size = bytes_utf8_length(
+                               bytes_make(expression.data + valid, expression.size - valid)));)
             valid += size;
         flow_error_set(error, EINVAL, valid,
                        "filter expression: a byte that is no UTF-8, write \\x%02x for it",

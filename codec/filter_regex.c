@@ -221,8 +221,8 @@ bool filter_regex_search(const struct filter_regex *regex, struct filter_regex_s
                              scratch->context);
     /* What needs more stack than the JIT has may have less to do without it. */
     if (result == PCRE2_ERROR_JIT_STACKLIMIT)
-        result = pcre2_match(regex->code, data, subject.size, 0,
-                             PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch->data, scratch->context);
+        result = pcre2_match(regex->code, data, subject.size, 0, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                             scratch->data, scratch->context);
     *found = result >= 0;
     if (result >= 0 || result == PCRE2_ERROR_NOMATCH)
         return true;
@@ -232,8 +232,8 @@ bool filter_regex_search(const struct filter_regex *regex, struct filter_regex_s
                    "the regular expression was stopped in %zu bytes: it %s; nested or adjacent "
                    "repetitions of the same characters, as in (a+)+, do that",
                    subject.size,
-                   result == OUT_OF_TIME                ? "takes too long"
-                   : result == PCRE2_ERROR_MATCHLIMIT   ? "takes too many steps"
-                                                        : "needs too much memory");
+                   result == OUT_OF_TIME              ? "takes too long"
+                   : result == PCRE2_ERROR_MATCHLIMIT ? "takes too many steps"
+                                                      : "needs too much memory");
     return false;
 }

@@ -108,7 +108,7 @@ static void write_category(struct regex_translator *translator, const struct reg
     static const struct {
         char letter;
         const char *members;
-    } unicode[] = {{'d', "\\p{Nd}"},  {'D', "\\P{Nd}"}, {'s', SPACE},
+    } unicode[] = {{'d', "\\p{Nd}"}, {'D', "\\P{Nd}"}, {'s', SPACE},
                    {'S', NOT_SPACE}, {'w', WORD},      {'W', NOT_WORD}};
     if (has_ascii_categories(translator, scope)) {
         buffer_printf(translator->out, "\\%c", category);
@@ -147,8 +147,8 @@ static bool read_hexadecimal(struct regex_translator *translator, size_t start, 
                              struct member *member)
 {
     if (read_digits(translator, 16, digits, &member->character) != digits)
-        return regex_refuse(translator, start, "an incomplete escape, expected %u hexadecimal digits",
-                            digits);
+        return regex_refuse(translator, start,
+                            "an incomplete escape, expected %u hexadecimal digits", digits);
     if (member->character > 0x10FFFF)
         return regex_refuse(translator, start, "an escape beyond the last character, U+10FFFF");
     return true;
@@ -223,11 +223,10 @@ static void write_boundary(struct regex_translator *translator, const struct reg
     if (has_ascii_categories(translator, scope))
         buffer_append_text(translator->out, negated ? "(?!\\A\\z)\\B" : "\\b");
     else
-        buffer_append_text(translator->out,
-                           negated ? "(?!\\A\\z)(?:(?<=[" WORD "])(?=[" WORD "])"
-                                     "|(?<![" WORD "])(?![" WORD "]))"
-                                   : "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD
-                                     "]))");
+        buffer_append_text(translator->out, negated ? "(?!\\A\\z)(?:(?<=[" WORD "])(?=[" WORD "])"
+                                                      "|(?<![" WORD "])(?![" WORD "]))"
+                                                    : "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD
+                                                      "])(?=[" WORD "]))");
 }
 
 bool regex_translate_escape(struct regex_translator *translator, const struct regex_scope *scope,
@@ -306,8 +305,7 @@ static bool translate_range(struct regex_translator *translator, const struct re
         return regex_refuse(translator, start,
                             "a range of characters that starts or ends with a class like \\d");
     if (high.character < low->character)
-        return regex_refuse(translator, start,
-                            "a range of characters that ends before it starts");
+        return regex_refuse(translator, start, "a range of characters that ends before it starts");
     write_range(translator, scope, low->character, high.character);
     return true;
 }

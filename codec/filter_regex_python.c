@@ -145,15 +145,15 @@ static bool is_identifier(struct bytes name, bool text)
 }
 
 /* Reads a name up to `end`, which is read too; *at is where it starts. */
-static bool read_name(struct regex_translator *translator, char end, struct bytes *name,
-                      size_t *at)
+static bool read_name(struct regex_translator *translator, char end, struct bytes *name, size_t *at)
 {
     const struct bytes *pattern = &translator->pattern;
     *at = translator->at;
     const uint8_t *start = pattern->data + *at;
     const uint8_t *stop = pattern->size > *at ? memchr(start, end, pattern->size - *at) : NULL;
     if (!stop)
-        return regex_refuse(translator, *at, "a group name without end, expected %c behind it", end);
+        return regex_refuse(translator, *at, "a group name without end, expected %c behind it",
+                            end);
     *name = bytes_make(start, (size_t)(stop - start));
     translator->at += name->size + 1;
     return true;
@@ -222,7 +222,8 @@ static bool translate_named_group(struct regex_translator *translator,
     if (regex_read_if(translator, '='))
         return translate_named_reference(translator, scope, item);
     if (!regex_read_if(translator, '<'))
-        return regex_refuse(translator, opening, "an unknown group, expected (?P<name>…) or (?P=name)");
+        return regex_refuse(translator, opening,
+                            "an unknown group, expected (?P<name>…) or (?P=name)");
     if (!read_name(translator, '>', &name, &at))
         return false;
     if (!is_identifier(name, translator->text))
@@ -376,8 +377,9 @@ static bool translate_flags(struct regex_translator *translator, struct regex_sc
             return regex_refuse(translator, translator->at, "expected a flag behind -");
     }
     if (!regex_read_if(translator, ':'))
-        return regex_refuse(translator, translator->at,
-                            "an unknown flag or group, expected flags (i, m, s, x, a, u) and : or )");
+        return regex_refuse(
+            translator, translator->at,
+            "an unknown flag or group, expected flags (i, m, s, x, a, u) and : or )");
     if (on & off)
         return regex_refuse(translator, at, "a flag that is turned on and off");
     struct regex_scope inner = *scope;
@@ -485,14 +487,16 @@ static bool read_quantifier(struct regex_translator *translator, uint64_t *low, 
     return false;
 }
 
-static bool repeat_item(struct regex_translator *translator, size_t at, uint64_t low,
-                        uint64_t high, struct regex_item *item)
+static bool repeat_item(struct regex_translator *translator, size_t at, uint64_t low, uint64_t high,
+                        struct regex_item *item)
 {
     struct buffer *out = translator->out;
     if (item->kind == REGEX_ITEM_NONE || item->kind == REGEX_ITEM_PLACE)
-        return regex_refuse(translator, at, "nothing to repeat, expected what is repeated before it");
+        return regex_refuse(translator, at,
+                            "nothing to repeat, expected what is repeated before it");
     if (item->kind == REGEX_ITEM_REPEAT)
-        return regex_refuse(translator, at, "a repetition of a repetition, expected one in a group");
+        return regex_refuse(translator, at,
+                            "a repetition of a repetition, expected one in a group");
     if (low > MOST_REPEATS || (high > MOST_REPEATS && high != REGEX_ENDLESS))
         return regex_refuse(translator, at, "a count above %u", MOST_REPEATS);
     if (low > high)
@@ -617,14 +621,15 @@ static bool check_last_backslash(struct regex_translator *translator)
     size_t count = 0;
     while (count < size && translator->pattern.data[size - 1 - count] == '\\')
         count++;
-    return count % 2 == 0 || regex_refuse(translator, size - 1,
-                                          "a backslash at the end, expected what it escapes");
+    return count % 2 == 0 ||
+           regex_refuse(translator, size - 1, "a backslash at the end, expected what it escapes");
 }
 
 static bool check_end(struct regex_translator *translator)
 {
     if (translator->at < translator->pattern.size)
-        return regex_refuse(translator, translator->at, "a closing parenthesis that nothing opened");
+        return regex_refuse(translator, translator->at,
+                            "a closing parenthesis that nothing opened");
     if (translator->condition >= translator->group_count)
         return regex_refuse(translator, translator->condition_at,
                             "a condition on group %zu, there are %zu", translator->condition,
@@ -644,8 +649,7 @@ bool filter_regex_from_python(struct bytes pattern, struct filter_regex_flags fl
         .text = flags.text,
         .error = error,
     };
-    bool done = check_last_backslash(&translator) &&
-                new_group(&translator, bytes_make(NULL, 0)) &&
+    bool done = check_last_backslash(&translator) && new_group(&translator, bytes_make(NULL, 0)) &&
                 translate_alternatives(&translator, &scope, true, &width) && check_end(&translator);
     free(translator.groups);
     if (done && translated->pattern.failed)
