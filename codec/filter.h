@@ -12,6 +12,9 @@
  *
  * Where mitmproxy's own behaviour is an accident, this differs:
  * - WebSocket messages that an old file has as text are searched (mitmproxy crashes on them);
+ * - within quotes, `\t \n \f \r \0` are those characters and any other escape is what follows
+ *   the backslash (pyparsing 3.3.2 means to know `\x41` too, but takes only what ends in 2, such as
+ *   `\xa2`, and likewise `\u` with one digit and a 4): write `\\x41` for the regular expression;
  * - content with a list of codings is decoded (mitmproxy searches it as it was on the wire);
  * - metadata other than text and numbers is searched as Python would print it, but for unprintable
  *   characters above ASCII inside lists and dicts, of which only the most common are escaped. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Scratch memory beyond this is not kept for the next flow. */
@@ -488,7 +489,9 @@ static bool match_node(struct subject *subject, uint32_t at, bool *matches)
     *matches = verdict == FILTER_YES;
     if (verdict != FILTER_UNKNOWN || match_operator(subject, node, matches))
         return true;
-    flow_error_prepend_key(subject->error, filter_operator_info(node->operator)->code);
+    char key[16];
+    snprintf(key, sizeof key, "~%s", filter_operator_info(node->operator)->code);
+    flow_error_prepend_key(subject->error, key);
     return false;
 }
 

@@ -207,76 +207,23 @@ static enum outcome join(struct parser *parser, enum filter_operator operator,
     return outcome;
 }
 
-static int octal_value(struct bytes text)
+/* What an escape in quotes stands for; the escapes are pyparsing's. */
+static uint8_t unescape(uint8_t letter)
 {
-    int value = 0;
-    for (size_t i = 1; i <= 3; i++) {
-        if (i >= text.size || text.data[i] < '0' || text.data[i] > '7')
-            return -1;
-        value = value * 8 + text.data[i] - '0';
+    switch (letter) {
+    case 't':
+        return '\t';
+    case 'n':
+        return '\n';
+    case 'f':
+        return '\f';
+    case 'r':
+        return '\r';
+    case '0':
+        return '\0';
+    default:
+        return letter;
     }
-    return value;
-}
-
-static int hexadecimal_value(struct bytes text, size_t digits)
-{
-    int value = 0;
-    for (size_t i = 2; i < 2 + digits; i++) {
-        uint8_t byte = i < text.size ? text.data[i] : 0;
-        int digit = byte >= '0' && byte <= '9'   ? byte - '0'
-                    : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10
-                    : byte >= 'A' && byte <= 'F' ? byte - 'A' + 10
-                                                 : -1;
-        if (digit < 0)
-            return -1;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
-/* Appends a character below U+10000 in UTF-8, also if it is a surrogate. */
-static void append_character(struct buffer *out, unsigned character)
-{
-    if (character < 0x80) {
-        buffer_append_byte(out, (uint8_t)character);
-        return;
-    }
-    if (character < 0x800) {
-        buffer_append_byte(out, (uint8_t)(0xC0 | character >> 6));
-    } else {
-        buffer_append_byte(out, (uint8_t)(0xE0 | character >> 12));
-        buffer_append_byte(out, (uint8_t)(0x80 | (character >> 6 & 0x3F)));
-    }
-    buffer_append_byte(out, (uint8_t)(0x80 | (character & 0x3F)));
-}
-
-/* Appends what an escape in quotes stands for, and returns its length; the escapes are pyparsing's.
- */
-static size_t unescape(struct bytes text, struct buffer *out)
-{
-    static const char white[] = "t\tn\nf\fr\r";
-    uint8_t letter = text.data[1];
-    int value;
-    for (size_t i = 0; i < sizeof white - 1; i += 2)
-        if (letter == (uint8_t)white[i]) {
-            buffer_append_byte(out, (uint8_t)white[i + 1]);
-            return 2;
-        }
-    if ((value = octal_value(text)) >= 0) {
-        append_character(out, (unsigned)value);
-        return 4;
-    }
-    if (letter == '0') {
-        buffer_append_byte(out, 0);
-        return 2;
-    }
-    if ((letter == 'x' && (value = hexadecimal_value(text, 2)) >= 0) ||
-        (letter == 'u' && (value = hexadecimal_value(text, 4)) >= 0)) {
-        append_character(out, (unsigned)value);
-        return letter == 'x' ? 4 : 6;
-    }
-    buffer_append_byte(out, letter);
-    return 2;
 }
 
 /* Takes the quotes and escapes out; returns how much of the text was used up when more than `until`
@@ -287,15 +234,11 @@ static size_t unquote(struct bytes text, size_t until, struct buffer *out)
     size_t end = text.size - quoted;
     size_t at = quoted;
     while (at < end) {
-        size_t used = 1;
-        struct bytes rest = bytes_make(text.data + at, end - at);
-        if (quoted && rest.data[0] == '\\')
-            used = unescape(rest, out);
-        else
-            buffer_append_byte(out, rest.data[0]);
+        bool escaped = quoted && text.data[at] == '\\';
+        buffer_append_byte(out, escaped ? unescape(text.data[at + 1]) : text.data[at]);
         if (out->size > until)
             break;
-        at += used;
+        at += escaped ? 2 : 1;
     }
     return at;
 }
@@ -320,14 +263,6 @@ static size_t regex_length(struct parser *parser)
     return end < text->size && text->data[end] == quote ? end + 1 - parser->at : 0;
 }
 
-static bool has_surrogate(struct bytes text)
-{
-    for (size_t i = 0; i + 1 < text.size; i++)
-        if (text.data[i] == 0xED && text.data[i + 1] >= 0xA0)
-            return true;
-    return false;
-}
-
 static enum outcome compile(struct parser *parser, struct filter_node *node, struct bytes quoted,
                             struct bytes pattern)
 {
@@ -339,13 +274,7 @@ static enum outcome compile(struct parser *parser, struct filter_node *node, str
         .multiline = info->multiline,
         .dot_all = info->dot_all,
     };
-    if (!flags.text && has_surrogate(pattern))
-        flow_error_set(&why, EINVAL, 0,
-                       "regular expression: ~%s searches bytes, and a surrogate "
-                       "has none",
-                       info->code);
-    else
-        node->regex = filter_regex_compile(pattern, flags, &why);
+    node->regex = filter_regex_compile(pattern, flags, &why);
     if (node->regex)
         return PARSED;
     struct buffer scratch = BUFFER_INIT;

@@ -26,8 +26,8 @@ struct filter_regex_flags {
 /* Never changes; for any number of threads. */
 struct filter_regex;
 
-/* pattern: UTF-8, in which a text pattern may have surrogates (as three bytes each). NULL with
- * EINVAL (error->offset is the byte in the pattern) or ENOMEM. Freed by filter_regex_free, harmless
+/* pattern: UTF-8, or any bytes for a bytes pattern. NULL with EINVAL (error->offset is the byte in
+ * the pattern) or ENOMEM. Freed by filter_regex_free, harmless
  * on NULL. */
 struct filter_regex *filter_regex_compile(struct bytes pattern, struct filter_regex_flags flags,
                                           struct flow_error *error);

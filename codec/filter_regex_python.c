@@ -24,7 +24,6 @@ bool regex_refuse(struct regex_translator *translator, size_t at, const char *fo
     return false;
 }
 
-/* UTF-8 with surrogates. */
 bool regex_read_character(struct regex_translator *translator, uint32_t *character)
 {
     const uint8_t *data = translator->pattern.data + translator->at;
@@ -33,9 +32,7 @@ bool regex_read_character(struct regex_translator *translator, uint32_t *charact
                   : data[0] >= 0xF0                   ? 4
                   : data[0] >= 0xE0                   ? 3
                                                       : 2;
-    bool surrogate = size == 3 && left >= 3 && data[0] == 0xED && data[1] >= 0xA0 &&
-                     data[1] < 0xC0 && (data[2] & 0xC0) == 0x80;
-    if (size > 1 && !surrogate && bytes_utf8_length(bytes_make(data, left)) != size)
+    if (size > 1 && bytes_utf8_length(bytes_make(data, left)) != size)
         return regex_refuse(translator, translator->at, "a byte that is no UTF-8");
     *character = size == 1 ? data[0] : data[0] & (0x7Fu >> size);
     for (size_t i = 1; i < size; i++)
