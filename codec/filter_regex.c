@@ -67,6 +67,11 @@ static pcre2_code *compile(const struct filter_regex_python *python, struct flow
         options |= PCRE2_MULTILINE;
     if (python->flags.dot_all)
         options |= PCRE2_DOTALL;
+    /* Two optimizations of PCRE2 10.42 lose matches: (b*)(?>x?)b in "b", (?=(?:a|b){0}) in "". */
+    if (python->atomic)
+        options |= PCRE2_NO_AUTO_POSSESS;
+    if (python->vanishes)
+        options |= PCRE2_NO_START_OPTIMIZE;
     if (context) {
         pcre2_set_newline(context, PCRE2_NEWLINE_LF);
         pcre2_set_compile_extra_options(context, PCRE2_EXTRA_ALLOW_SURROGATE_ESCAPES);

@@ -16,11 +16,16 @@
     "\\p{M}\\p{Pd}\\p{Ps}\\p{Pe}\\p{Pi}\\p{Pf}\\p{Po}\\p{S}\\p{Z}\\p{C}\\x{203f}\\x{2040}"         \
     "\\x{2054}\\x{fe33}\\x{fe34}\\x{fe4d}-\\x{fe4f}\\x{ff3f}"
 
-/* The letters that Python's re takes for one another beyond what Unicode folds: i, I, I with a dot
- * and dotless i. */
-#define DOTTED_CAPITAL_I 0x130u
-#define DOTLESS_SMALL_I 0x131u
-#define LETTERS_I "i\\x{130}\\x{131}"
+/* Letters that Python's re takes for one another beyond Unicode's simple case folding. */
+static const struct {
+    uint32_t letters[4];
+    const char *members;
+} more_cases[] = {
+    {{'i', 'I', 0x130, 0x131}, "i\\x{130}\\x{131}"},
+    {{0x390, 0x390, 0x1FD3, 0x1FD3}, "\\x{390}\\x{1fd3}"},
+    {{0x3B0, 0x3B0, 0x1FE3, 0x1FE3}, "\\x{3b0}\\x{1fe3}"},
+    {{0xFB05, 0xFB05, 0xFB06, 0xFB06}, "\\x{fb05}\\x{fb06}"},
+};
 
 #define NO_CHARACTER UINT32_MAX
 
@@ -63,6 +68,21 @@ static void write_moved(struct regex_translator *translator, uint32_t low, uint3
                       (high < last ? high : last) + by);
 }
 
+/* Writes the other cases of the letters in low-high; returns whether there are any. */
+static bool write_more_cases(struct regex_translator *translator, uint32_t low, uint32_t high)
+{
+    bool any = false;
+    for (size_t i = 0; i < sizeof more_cases / sizeof *more_cases; i++) {
+        bool in = false;
+        for (size_t k = 0; k < 4; k++)
+            in |= overlaps(low, high, more_cases[i].letters[k], more_cases[i].letters[k]);
+        if (in)
+            buffer_append_text(translator->out, more_cases[i].members);
+        any |= in;
+    }
+    return any;
+}
+
 static void write_range(struct regex_translator *translator, const struct regex_scope *scope,
                         uint32_t low, uint32_t high)
 {
@@ -81,25 +101,27 @@ static void write_range(struct regex_translator *translator, const struct regex_
     if (scope->ascii) {
         write_moved(translator, low, high, 'a', 'z', (uint32_t)('A' - 'a'));
         write_moved(translator, low, high, 'A', 'Z', 'a' - 'A');
-    } else if (overlaps(low, high, 'i', 'i') || overlaps(low, high, 'I', 'I') ||
-               overlaps(low, high, DOTTED_CAPITAL_I, DOTLESS_SMALL_I)) {
-        buffer_append_text(translator->out, LETTERS_I);
+    } else {
+        write_more_cases(translator, low, high);
     }
 }
 
 void regex_write_literal(struct regex_translator *translator, const struct regex_scope *scope,
                          uint32_t character)
 {
-    bool is_i = character == 'i' || character == 'I' || character == DOTTED_CAPITAL_I ||
-                character == DOTLESS_SMALL_I;
+    size_t start = translator->out->size;
     bool ascii_letter = character < 0x80 && isalpha((int)character);
-    if (translator->text && scope->ignore_case && (scope->ascii ? ascii_letter : is_i)) {
-        buffer_append_byte(translator->out, '[');
+    bool folds = translator->text && scope->ignore_case;
+    buffer_append_byte(translator->out, '[');
+    if (folds && scope->ascii && ascii_letter)
         write_range(translator, scope, character, character);
-        buffer_append_byte(translator->out, ']');
-    } else {
+    else if (!folds || scope->ascii || !write_more_cases(translator, character, character)) {
+        if (!translator->out->failed)
+            translator->out->size = start;
         write_character(translator, character);
+        return;
     }
+    buffer_append_byte(translator->out, ']');
 }
 
 static void write_category(struct regex_translator *translator, const struct regex_scope *scope,

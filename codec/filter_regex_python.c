@@ -308,6 +308,7 @@ static bool translate_condition(struct regex_translator *translator, struct rege
 }
 
 #define FLAG_LETTERS "iLmsxau"
+#define TYPE_FLAGS (1u << 1 | 1u << 5 | 1u << 6)
 
 static bool is_flag(int letter)
 {
@@ -361,9 +362,10 @@ static bool translate_flags(struct regex_translator *translator, struct regex_sc
         if (!first)
             return regex_refuse(translator, opening,
                                 "flags for all of the expression, expected them at its start");
-        /* The outermost a and u exclude each other, be they in one group or in two. */
-        if (scope->ascii && on & 1u << 6)
-            return regex_refuse(translator, at, "the flags a and u exclude each other");
+        /* These exclude each other also if they stand in two groups. */
+        translator->types |= on & TYPE_FLAGS;
+        if (translator->types & (translator->types - 1))
+            return regex_refuse(translator, at, "the flags a, L and u exclude each other");
         apply_flags(scope, on, 0);
         return true;
     }
@@ -418,6 +420,7 @@ static bool translate_group(struct regex_translator *translator, struct regex_sc
     case ':':
     case '>':
         buffer_printf(translator->out, "(?%c", letter);
+        translator->atomic |= letter == '>';
         item->kind = REGEX_ITEM_OTHER;
         return translate_inside(translator, scope, opening, &item->width);
     case '<':
@@ -504,8 +507,10 @@ static bool repeat_item(struct regex_translator *translator, size_t at, uint64_t
         buffer_printf(out, "{%" PRIu64 ",%" PRIu64 "}", low, high);
     if (regex_read_if(translator, '?'))
         buffer_append_byte(out, '?');
-    else if (regex_read_if(translator, '+'))
+    else if (regex_read_if(translator, '+')) {
         buffer_append_byte(out, '+');
+        translator->atomic = true;
+    }
     item->kind = REGEX_ITEM_REPEAT;
     item->width.low *= low;
     item->width.high *= high;
@@ -514,6 +519,7 @@ static bool repeat_item(struct regex_translator *translator, size_t at, uint64_t
     if (item->width.high > (uint64_t)1 << 48)
         item->width.high = (uint64_t)1 << 48;
     translator->repeats |= low != high;
+    translator->vanishes |= high == 0;
     return true;
 }
 
@@ -658,5 +664,7 @@ bool filter_regex_from_python(struct bytes pattern, struct filter_regex_flags fl
         .dot_all = scope.dot_all,
     };
     translated->repeats = translator.repeats;
+    translated->atomic = translator.atomic;
+    translated->vanishes = translator.vanishes;
     return done;
 }

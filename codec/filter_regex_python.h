@@ -18,6 +18,8 @@ struct filter_regex_python {
     struct buffer pattern;           /* for PCRE2; freed by the caller, also after an error */
     struct filter_regex_flags flags; /* with which it begins: (?i) and the like added */
     bool repeats;                    /* some part may repeat a varying number of times */
+    bool atomic;                     /* something is atomic or possessive */
+    bool vanishes;                   /* something is to be repeated no time */
 };
 
 /* False with EINVAL (error->offset is the byte in the pattern) or ENOMEM. */

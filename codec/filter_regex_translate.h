@@ -43,13 +43,14 @@ struct regex_translator {
     size_t at; /* the next byte to read */
     struct buffer *out;
     bool text;
-    bool repeats;
-    struct regex_group *groups; /* [0] is not used */
+    bool repeats, atomic, vanishes; /* as in struct filter_regex_python */
+    struct regex_group *groups;     /* [0] is not used */
     size_t group_count, group_capacity;
     size_t lookbehind_groups; /* within a look-behind: group_count at its start; else 0 */
     size_t condition;         /* the highest number in a (?(number)…), and where it stands */
     size_t condition_at;
     unsigned depth;
+    unsigned types; /* which of a, L and u were turned on for all of the pattern */
     struct flow_error *error;
 };
 
