@@ -21,7 +21,7 @@
 #define PLACES_A_LOOK 64u
 
 #define JIT_STACK_START ((size_t)32 << 10)
-#define JIT_STACK_LIMIT ((size_t)8 << 20)
+#define JIT_STACK_LIMIT ((size_t)64 << 20) /* reserved, and taken as it is needed */
 #define HEAP_LIMIT_KIB (256u << 10)
 
 /* What a callout of ours says when time is up; PCRE2's own errors are negative and near. */
@@ -67,10 +67,11 @@ static pcre2_code *compile(const struct filter_regex_python *python, struct flow
         options |= PCRE2_MULTILINE;
     if (python->flags.dot_all)
         options |= PCRE2_DOTALL;
-    /* Two optimizations of PCRE2 10.42 lose matches: (b*)(?>x?)b in "b", (?=(?:a|b){0}) in "". */
+    /* Two optimizations of PCRE2 10.42 lose matches: that of (b*)(?>x?)b in "b", and those of
+     * (?=a)x?a in "a" and (?=(?:a|b){0}) in "". */
     if (python->atomic)
         options |= PCRE2_NO_AUTO_POSSESS;
-    if (python->vanishes)
+    if (python->unlike_start)
         options |= PCRE2_NO_START_OPTIMIZE;
     if (context) {
         pcre2_set_newline(context, PCRE2_NEWLINE_LF);

@@ -236,6 +236,7 @@ static bool translate_look(struct regex_translator *translator, const struct reg
 {
     struct regex_width width;
     size_t outer_groups = translator->lookbehind_groups;
+    translator->unlike_start |= !behind && !negated;
     if (behind && !outer_groups)
         translator->lookbehind_groups = translator->group_count;
     buffer_printf(translator->out, "(?%s%c", behind ? "<" : "", negated ? '!' : '=');
@@ -245,7 +246,7 @@ static bool translate_look(struct regex_translator *translator, const struct reg
     if (behind && width.low != width.high)
         return regex_refuse(translator, opening,
                             "a look-behind of varying width, expected one fixed width");
-    *item = (struct regex_item){REGEX_ITEM_OTHER, {0, 0}};
+    *item = (struct regex_item){REGEX_ITEM_LOOK, {0, 0}};
     return true;
 }
 
@@ -501,6 +502,7 @@ static bool repeat_item(struct regex_translator *translator, size_t at, uint64_t
         return regex_refuse(translator, at, "a count above %u", MOST_REPEATS);
     if (low > high)
         return regex_refuse(translator, at, "counts from more to less");
+    size_t start = out->size;
     if (high == REGEX_ENDLESS)
         buffer_printf(out, "{%" PRIu64 ",}", low);
     else
@@ -511,6 +513,9 @@ static bool repeat_item(struct regex_translator *translator, size_t at, uint64_t
         buffer_append_byte(out, '+');
         translator->atomic = true;
     }
+    /* To look several times is to look once; PCRE2 has doubts in a look-behind. */
+    if (item->kind == REGEX_ITEM_LOOK && low > 0 && !out->failed)
+        out->size = start;
     item->kind = REGEX_ITEM_REPEAT;
     item->width.low *= low;
     item->width.high *= high;
@@ -519,7 +524,7 @@ static bool repeat_item(struct regex_translator *translator, size_t at, uint64_t
     if (item->width.high > (uint64_t)1 << 48)
         item->width.high = (uint64_t)1 << 48;
     translator->repeats |= low != high;
-    translator->vanishes |= high == 0;
+    translator->unlike_start |= high == 0;
     return true;
 }
 
@@ -665,6 +670,6 @@ bool filter_regex_from_python(struct bytes pattern, struct filter_regex_flags fl
     };
     translated->repeats = translator.repeats;
     translated->atomic = translator.atomic;
-    translated->vanishes = translator.vanishes;
+    translated->unlike_start = translator.unlike_start;
     return done;
 }

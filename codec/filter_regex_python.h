@@ -19,7 +19,8 @@ struct filter_regex_python {
     struct filter_regex_flags flags; /* with which it begins: (?i) and the like added */
     bool repeats;                    /* some part may repeat a varying number of times */
     bool atomic;                     /* something is atomic or possessive */
-    bool vanishes;                   /* something is to be repeated no time */
+    bool unlike_start;               /* something at the start may not be the start of a match: a
+                                        look-ahead, what is repeated no time */
 };
 
 /* False with EINVAL (error->offset is the byte in the pattern) or ENOMEM. */

@@ -23,6 +23,7 @@ enum regex_item_kind {
     REGEX_ITEM_NONE,
     REGEX_ITEM_PLACE,  /* matches no character, cannot be repeated */
     REGEX_ITEM_REPEAT, /* is already repeated */
+    REGEX_ITEM_LOOK,   /* a look-ahead or look-behind */
     REGEX_ITEM_OTHER,
 };
 
@@ -43,8 +44,8 @@ struct regex_translator {
     size_t at; /* the next byte to read */
     struct buffer *out;
     bool text;
-    bool repeats, atomic, vanishes; /* as in struct filter_regex_python */
-    struct regex_group *groups;     /* [0] is not used */
+    bool repeats, atomic, unlike_start; /* as in struct filter_regex_python */
+    struct regex_group *groups;         /* [0] is not used */
     size_t group_count, group_capacity;
     size_t lookbehind_groups; /* within a look-behind: group_count at its start; else 0 */
     size_t condition;         /* the highest number in a (?(number)…), and where it stands */
