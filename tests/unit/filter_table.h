@@ -267,8 +267,6 @@ static const struct {
      "yyyyyyyyyyyyyyyyyyyyyyyy"},
     {ITEM("~tcp"),
      "nnnnnnnnnnnnnnnnnnnnnnnn"},
-    {ITEM("~udp"),
-     NULL},
     {ITEM("~dns"),
      "nnnnnnnnnnnnnnnnnnnnnnnn"},
     {ITEM("~websocket"),

@@ -106,7 +106,7 @@ a b|a & b|a&b|a | b|!a|! a|!!a|!!|!|! !|a !|a & !|& a|a &|a & &|a & & b|a &b|a| 
 (~q )|!~q|! ~q|!~q | ~s|~s & !a|~u a|~ua|~u  a|~u|~u ~q|~u (a)|~u "a"|~u"a"|~u 'a'|"a"|'a'|"a""b"|"a"b|a"b"|"a|'a"|"a'|'a\'|'a\\'
 "a\"b"|'a"b'|"\\\\"|"\\"|"\a"|"\n"|"a b"|"a & b"|"(a)"|"~q"|~c 200|~c  200|~c 200 a|~c 2 00|~c 200a|~c200|~c a|~c -1|~c +1|~c "200"
 ~c|~c 0200|~c 00000000000000000000000200|~c 99999999999999999999999999|~all|~all a|~allx|~al|~a|~ALL|~|~ q|~~q|~q~s|~q ~s|~q(a)|~q (a)
-~m GET|~m get|~m "^g"|~m !GET|~m & ~q|~m GET & a|~m GET&a|~http|~tcp|~udp|~dns|~websocket|~e|~marked|~replay|~replayq|~replays
+~m GET|~m get|~m "^g"|~m !GET|~m & ~q|~m GET & a|~m GET&a|~http|~tcp|~dns|~websocket|~e|~marked|~replay|~replayq|~replays
 a~q|a ~q|a(b)|(a)b|[|"["|[a]|a*|*|+a|~u [|(a|!(|!()|!)|(!)|(! )|(!a)|(a !)|(a &)|(a & !)|(& a)|(&)|(|)|a & | b|a | | b|a | & b|| a|& | &
 """.strip().replace("\n", "|~SPLIT~|")  # fmt: skip
 

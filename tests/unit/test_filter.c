@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include "filter.h"
+#include "filter_table.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -232,10 +233,154 @@ static void test_corpus(void **state)
     json_decref(expected);
 }
 
+/* The flows of the grammar's table: each path with a response, then each without. */
+static struct flows open_grammar_flows(struct test_file *file)
+{
+    struct buffer text = BUFFER_INIT;
+    for (int without = 0; without < 2; without++)
+        for (size_t i = 0; i < sizeof grammar_paths / sizeof *grammar_paths; i++) {
+            struct test_flow flow = {
+                .id = "1", .host = "0.0", .path = grammar_paths[i], .no_response = without == 1};
+            put_flow(&text, &flow);
+        }
+    test_file_open(file, buffer_bytes(&text));
+    buffer_free(&text);
+    return open_flows(file->path);
+}
+
+static size_t compare_grammar(struct flows *flows, struct bytes expression, const char *answers)
+{
+    struct flow_error error = {0};
+    struct filter *filter = filter_parse(expression, FILTER_CASE_FOLDED, &error);
+    size_t wrong = !filter != !answers;
+    if (!filter)
+        assert_true(error.code == EINVAL && error.offset <= expression.size);
+    if (wrong)
+        print_error("%.*s: %s\n", (int)expression.size, (const char *)expression.data,
+                    filter ? "expected an error" : error.message);
+    if (!wrong && filter) {
+        struct filter_matcher *matcher = matcher_of(filter);
+        for (size_t i = 0; i < flows->count; i++)
+            wrong |= matches(matcher, &flows->directories[i]) != (answers[i] == 'y');
+        filter_matcher_free(matcher);
+        if (wrong)
+            print_error("%.*s: expected %s\n", (int)expression.size, (const char *)expression.data,
+                        answers);
+    }
+    filter_free(filter);
+    return wrong;
+}
+
+static void test_grammar(void **state)
+{
+    (void)state;
+    size_t wrong = 0;
+    struct test_file file;
+    struct flows flows = open_grammar_flows(&file);
+    assert_int_equal(flows.count, 2 * sizeof grammar_paths / sizeof *grammar_paths);
+    for (size_t i = 0; i < sizeof grammar_table / sizeof *grammar_table; i++)
+        wrong += compare_grammar(&flows, grammar_table[i].expression, grammar_table[i].answers);
+    close_flows(&flows);
+    test_file_close(&file);
+    assert_int_equal(wrong, 0);
+}
+
+static void test_error_places(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *expression;
+        size_t offset;
+        const char *says;
+    } cases[] = {
+        {"", 0, "empty"},
+        {"   ", 3, "found the end, expected an operator"},
+        {"a ~nosuch", 2, "found `~`, expected an operator: one of"},
+        {"~", 0, "expected an operator: one of"},
+        {"(~q)", 3, "found `)`, expected white space behind ~q"},
+        {"~q&~s", 2, "found `&`, expected white space behind ~q"},
+        {"~c200", 2, "found `2`, expected white space behind ~c"},
+        {"~bqx", 3, "expected white space behind ~bq"},
+        {"~c abc", 3, "found `a`, expected a status code"},
+        {"~c -1", 3, "found `-`, expected a status code"},
+        {"a & ~c", 6, "found the end, expected a status code"},
+        {"~h", 2, "found the end, expected a regular expression for ~h"},
+        {"~h ~q", 3, "found `~`, expected a regular expression for ~h"},
+        {"~h (a)", 3, "found `(`, expected a regular expression for ~h"},
+        {"~u \"abc", 3, "expected a closing \""},
+        {"a 'b\nc'", 2, "expected a closing '"},
+        {"()", 1, "found `)`, expected an operator"},
+        {"(a b)", 3, "found `b`, expected `)`"},
+        {"(a | é é)", 8, "found `é`, expected `)`"},
+        {"(a", 2, "found the end, expected `)`"},
+        {"a | (b & ", 9, "found the end, expected an operator"},
+        {"a)", 1, "found `)`, expected an operator"},
+        {"~u [", 3, "expected ]"},
+        {"~u \"ab[\"", 6, "expected ]"},
+        {"~u \"\\\\d\\n[\"", 9, "expected ]"},
+        {"a\t~h \"\t[\"", 7, "expected ]"},
+        {"é & ~b x(", 8, "expected )"},
+        {"a \xFF", 2, "no UTF-8, write \\xff for it"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct flow_error error = {0};
+        assert_null(filter_parse(bytes_of(cases[i].expression), FILTER_CASE_FOLDED, &error));
+        assert_int_equal(error.code, EINVAL);
+        if (error.offset != cases[i].offset || !strstr(error.message, cases[i].says))
+            fail_msg("%s: %s at %" PRIu64, cases[i].expression, error.message, error.offset);
+    }
+}
+
+/* `count` times the opening, then the middle, then `count` times the end. */
+static struct filter *parse_nested(const char *opening, const char *middle, const char *end,
+                                   size_t count, struct flow_error *error)
+{
+    struct buffer text = BUFFER_INIT;
+    for (size_t i = 0; i < count; i++)
+        buffer_append_text(&text, opening);
+    buffer_append_text(&text, middle);
+    for (size_t i = 0; i < count; i++)
+        buffer_append_text(&text, end);
+    struct filter *filter = filter_parse(buffer_bytes(&text), FILTER_CASE_FOLDED, error);
+    buffer_free(&text);
+    return filter;
+}
+
+static void test_nesting(void **state)
+{
+    (void)state;
+    static const char *const openings[][2] = {{"(", ")"}, {"!", ""}, {"(a | ", ")"}, {"!(", ")"}};
+    for (size_t i = 0; i < sizeof openings / sizeof *openings; i++) {
+        const char *opening = openings[i][0], *end = openings[i][1];
+        size_t deepest = opening[0] == '!' && opening[1] ? FILTER_DEEPEST / 2 : FILTER_DEEPEST;
+        struct flow_error error = {0};
+        struct filter *filter = parse_nested(opening, "b", end, deepest, &error);
+        if (!filter)
+            fail_msg("%s: %s", opening, error.message);
+        filter_free(filter);
+        assert_null(parse_nested(opening, "b", end, deepest + 1, &error));
+        assert_int_equal(error.code, EINVAL);
+        assert_int_equal(error.offset, deepest * strlen(opening));
+        assert_non_null(strstr(error.message, "nested too deep"));
+        error = (struct flow_error){0};
+        assert_null(parse_nested(opening, "~", end, 100000, &error));
+        assert_int_equal(error.code, EINVAL);
+    }
+    /* Side by side there may be any number. */
+    struct flow_error error = {0};
+    struct filter *wide = parse_nested("a | (b & !~q ) ", "b", " c", 2000, &error);
+    assert_non_null(wide);
+    filter_free(wide);
+    assert_null(parse_nested("a ", "b", " c", 1000000, &error));
+    assert_non_null(strstr(error.message, "expected at most 1048576"));
+}
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_corpus),
+        cmocka_unit_test(test_grammar),
+        cmocka_unit_test(test_error_places),
+        cmocka_unit_test(test_nesting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,7 +205,7 @@ static void test_large_subjects(void **state)
     struct flow_error error = {0};
     assert_int_equal(search_letters("b", size, &error), 0);
     assert_int_equal(search_letters(".*b", size, &error), 0);
-    assert_int_equal(search_letters("(?:aaa)+$", size, &error), 1);
+    assert_int_equal(search_letters("(?:aaa)+$", size / 10, &error), 1);
     assert_int_equal(search_letters("^(?:a|b)*$", size / 30, &error), 1);
     assert_int_equal(search_letters("a{60000}", size, &error), 1);
     assert_int_equal(error.code, 0);
