@@ -319,7 +319,7 @@ static void test_error_places(void **state)
         {"~u \"ab[\"", 6, "expected ]"},
         {"~u \"\\\\d\\n[\"", 9, "expected ]"},
         {"a\t~h \"\t[\"", 7, "expected ]"},
-        {"é & ~b x(", 8, "expected )"},
+        {"é & ~b x[", 9, "expected ]"},
         {"a \xFF", 2, "no UTF-8, write \\xff for it"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -374,13 +374,155 @@ static void test_nesting(void **state)
     assert_null(parse_nested("a ", "b", " c", 1000000, &error));
     assert_non_null(strstr(error.message, "expected at most 1048576"));
 }
+static const char *const by_facts[] = {
+    "~all",
+    "~http",
+    "~tcp",
+    "~udp",
+    "~dns",
+    "~websocket",
+    "~q",
+    "~s",
+    "~e",
+    "~c 200",
+    "~c 0",
+    "~c 404",
+    "~m GET",
+    "~m p",
+    "~m ^$",
+    "~q | ~s",
+    "!~q & !~s",
+    "!~e",
+    "~m GET & ~s",
+    "!(~c 200 | ~m POST)",
+    "~http ~q",
+    "~c 101 | ~tcp",
+    "!~m GET",
+    "!!~websocket",
+    "(~e & ~q ) | (~c 200 & ~m post)",
+};
+
+static const char *const by_flow[] = {
+    "a",
+    "~u .",
+    "~d .",
+    "~b .",
+    "~b \"\"",
+    "~bq \"\"",
+    "~bs \"\"",
+    "~bq .",
+    "~bs a",
+    "~h .",
+    "~hq .",
+    "~hs .",
+    "~hs \"\"",
+    "~t .",
+    "~tq .",
+    "~ts .",
+    "~a",
+    "~src .",
+    "~dst .",
+    "~meta \"\"",
+    "~meta .",
+    "~marked",
+    "~marker .",
+    "~comment .",
+    "~replay",
+    "~replayq",
+    "~replays",
+    "!~b a",
+    "!~hs a",
+    "~b a | ~c 200",
+    "~b a & ~e",
+    "!(~u a & ~m GET)",
+    "~d a | ~q",
+    "!~marked | ~tcp",
+    "~a | ~websocket",
+    "~b . & ~q",
+    "~u \"(a+)+$\"",
+};
+
+struct facts_count {
+    size_t flows, decided;
+};
+
+/* Every part of the facts: what they decide is what reading the flow decides. */
+static void compare_facts(const char *expression, bool always, struct flows *flows,
+                          struct facts_count *count)
+{
+    struct filter *filter = parse(expression);
+    struct filter_matcher *matcher = matcher_of(filter);
+    for (size_t i = 0; i < flows->count; i++) {
+        struct filter_facts facts = flows->facts[i];
+        bool found = matches(matcher, &flows->directories[i]);
+        for (unsigned known = 0; known < 16; known++) {
+            facts.known = known;
+            enum filter_verdict verdict = filter_match_facts(matcher, &facts);
+            if (verdict != FILTER_UNKNOWN && (verdict == FILTER_YES) != found)
+                fail_msg("%s, flow %zu, facts %u: %d, but the flow: %d", expression, i, known,
+                         verdict, found);
+            if (verdict == FILTER_UNKNOWN && always && known == 15)
+                fail_msg("%s, flow %zu: not decided", expression, i);
+            count->decided += verdict != FILTER_UNKNOWN;
+        }
+        count->flows++;
+    }
+    filter_matcher_free(matcher);
+    filter_free(filter);
+}
+
+static void visit_facts(const char *path, void *context)
+{
+    struct flows flows = open_flows(path);
+    for (size_t i = 0; i < sizeof by_facts / sizeof *by_facts; i++)
+        compare_facts(by_facts[i], true, &flows, context);
+    for (size_t i = 0; i < sizeof by_flow / sizeof *by_flow; i++)
+        compare_facts(by_flow[i], false, &flows, context);
+    close_flows(&flows);
+}
+
+static void test_facts(void **state)
+{
+    (void)state;
+    struct facts_count count = {0, 0};
+    assert_true(test_captures(visit_facts, &count) > 0);
+    print_message("# %zu flows and expressions, %zu of 16 times as many decided by facts\n",
+                  count.flows, count.decided);
+    assert_true(count.flows > 500);
+    assert_true(count.decided > count.flows * 3);
+}
+
+static void test_no_facts(void **state)
+{
+    (void)state;
+    struct filter_facts nothing = {.known = 0};
+    struct filter_facts type = {.known = FILTER_KNOWS_TYPE, .type = FLOW_DNS};
+    static const struct {
+        const char *expression;
+        enum filter_verdict nothing, type;
+    } cases[] = {
+        {"~all", FILTER_YES, FILTER_YES},           {"!~all", FILTER_NO, FILTER_NO},
+        {"~http", FILTER_UNKNOWN, FILTER_NO},       {"~dns", FILTER_UNKNOWN, FILTER_YES},
+        {"~d a", FILTER_UNKNOWN, FILTER_NO},        {"~u a", FILTER_UNKNOWN, FILTER_UNKNOWN},
+        {"!~d a", FILTER_UNKNOWN, FILTER_YES},      {"~all | ~b a", FILTER_YES, FILTER_YES},
+        {"~tcp & ~b a", FILTER_UNKNOWN, FILTER_NO}, {"~b a & ~b b", FILTER_UNKNOWN, FILTER_UNKNOWN},
+        {"~c 200", FILTER_UNKNOWN, FILTER_NO},      {"~q", FILTER_UNKNOWN, FILTER_UNKNOWN},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct filter *filter = parse(cases[i].expression);
+        struct filter_matcher *matcher = matcher_of(filter);
+        assert_int_equal(filter_match_facts(matcher, &nothing), cases[i].nothing);
+        assert_int_equal(filter_match_facts(matcher, &type), cases[i].type);
+        filter_matcher_free(matcher);
+        filter_free(filter);
+    }
+}
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_corpus),
-        cmocka_unit_test(test_grammar),
-        cmocka_unit_test(test_error_places),
-        cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_corpus),       cmocka_unit_test(test_grammar),
+        cmocka_unit_test(test_error_places), cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_facts),        cmocka_unit_test(test_no_facts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
