@@ -3,9 +3,52 @@
 #include "filter_flows.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
+
+/* Allocations that are still granted, and blocks that are held. Each thread has its own: only one
+ * counts. */
+static _Thread_local long granted = LONG_MAX, held;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void __real_free(void *memory);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void __wrap_free(void *memory);
+
+static void *counted(void *memory)
+{
+    held += memory != NULL;
+    return memory;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return granted-- > 0 ? counted(__real_malloc(size)) : NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return granted-- > 0 ? counted(__real_calloc(count, size)) : NULL;
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    if (granted-- <= 0)
+        return NULL;
+    return memory ? __real_realloc(memory, size) : counted(__real_realloc(NULL, size));
+}
+
+void __wrap_free(void *memory)
+{
+    held -= memory != NULL;
+    __real_free(memory);
+}
 
 static const char *const by_facts[] = {
     "~all",
@@ -322,6 +365,51 @@ static void test_case(void **state)
     unsetenv(variable);
 }
 
+/* Parses and matches; false with an error if memory ran out. */
+static bool filter_once(const char *expression, struct flowdir *directory, struct flow_error *error)
+{
+    bool found, done = false;
+    struct filter *filter = filter_parse(bytes_of(expression), FILTER_CASE_FOLDED, error);
+    struct filter_matcher *matcher = filter ? filter_matcher_new(filter, error) : NULL;
+    if (matcher)
+        done = filter_match(matcher, directory, &found, error);
+    filter_matcher_free(matcher);
+    filter_free(filter);
+    return done;
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    static const char *const expressions[] = {
+        "~u \"(?P<x>a)(?:b|c)+[^d]\" | (~h \"\ta\" & !~b x ) | ~d i | ~meta x | a b",
+        "~b x",
+        "~src x | ~u [é-ü]\\b(?x:a#b",
+    };
+    struct buffer text = BUFFER_INIT;
+    struct test_file file;
+    put_encoded(&text, GZIPPED, "gzip");
+    struct flows flows = open_text(&file, &text, 1 << 20);
+    for (size_t i = 0; i < sizeof expressions / sizeof *expressions; i++) {
+        bool done = false;
+        long needed = 0;
+        struct flow_error error;
+        for (; needed < 1000 && !done; needed++) {
+            long before = held;
+            error = (struct flow_error){0};
+            granted = needed;
+            done =
+                filter_once(expressions[i], &flows.directories[0], &error) || error.code != ENOMEM;
+            granted = LONG_MAX;
+            assert_int_equal(held, before);
+        }
+        assert_true(done && needed > 5);
+        assert_int_equal(error.code, i == 2 ? EINVAL : 0);
+    }
+    close_flows(&flows);
+    test_file_close(&file);
+}
+
 /* Flows of which three have a path that the expression below finds. */
 static struct flows open_thread_flows(struct test_file *file)
 {
@@ -378,7 +466,7 @@ int main(void)
         cmocka_unit_test(test_facts),        cmocka_unit_test(test_no_facts),
         cmocka_unit_test(test_coded_bodies), cmocka_unit_test(test_long_bodies),
         cmocka_unit_test(test_explosion),    cmocka_unit_test(test_case),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
