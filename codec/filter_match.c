@@ -70,11 +70,11 @@ static enum filter_verdict needs_files(const struct filter_facts *facts, unsigne
 }
 
 /* The flow types that an operator knows, as bits; it matches no other. */
-static unsigned types_of(enum filter_operator operator)
+static unsigned types_of(enum filter_operator kind)
 {
     const unsigned http = 1u << FLOW_HTTP, tcp = 1u << FLOW_TCP, udp = 1u << FLOW_UDP,
                    dns = 1u << FLOW_DNS;
-    switch (operator) {
+    switch (kind) {
     case FILTER_TCP:
         return tcp;
     case FILTER_UDP:
@@ -147,7 +147,7 @@ static enum filter_verdict operator_by_facts(struct filter_matcher *matcher,
     const unsigned messages = FLOWDIR_MESSAGES_BIT;
     const unsigned request = 1u << FLOWDIR_REQUEST_BODY | 1u << FLOWDIR_QUERY | messages;
     const unsigned response = 1u << FLOWDIR_RESPONSE_BODY | 1u << FLOWDIR_ANSWER | messages;
-    switch (node->operator) {
+    switch (node->kind) {
     case FILTER_ALL:
     case FILTER_HTTP:
     case FILTER_TCP:
@@ -186,10 +186,10 @@ static enum filter_verdict by_facts(struct filter_matcher *matcher, uint32_t at,
 {
     const struct filter_node *nodes = matcher->filter->nodes;
     const struct filter_node *node = &nodes[at];
-    if (node->operator== FILTER_NOT)
+    if (node->kind == FILTER_NOT)
         return negate(by_facts(matcher, node->first, facts));
-    if (node->operator== FILTER_AND || node->operator== FILTER_OR) {
-        enum filter_verdict decisive = node->operator== FILTER_AND ? FILTER_NO : FILTER_YES;
+    if (node->kind == FILTER_AND || node->kind == FILTER_OR) {
+        enum filter_verdict decisive = node->kind == FILTER_AND ? FILTER_NO : FILTER_YES;
         enum filter_verdict verdict = negate(decisive);
         for (uint32_t i = node->first; i != FILTER_NO_NODE; i = nodes[i].next) {
             enum filter_verdict one = by_facts(matcher, i, facts);
@@ -200,7 +200,7 @@ static enum filter_verdict by_facts(struct filter_matcher *matcher, uint32_t at,
         }
         return verdict;
     }
-    unsigned types = types_of(node->operator);
+    unsigned types = types_of(node->kind);
     bool known = facts->known & FILTER_KNOWS_TYPE;
     if (known && !(types >> facts->type & 1))
         return FILTER_NO;
@@ -388,8 +388,8 @@ static bool match_dns(struct subject *subject, const struct filter_node *node,
 static bool match_body(struct subject *subject, const struct filter_node *node, bool *found)
 {
     struct flowdir *directory = subject->directory;
-    bool sent = node->operator!= FILTER_BODY_RESPONSE;
-    bool received = node->operator!= FILTER_BODY_REQUEST;
+    bool sent = node->kind != FILTER_BODY_RESPONSE;
+    bool received = node->kind != FILTER_BODY_REQUEST;
     if ((sent && !(match_content(subject, node, &directory->request, found) &&
                    match_dns(subject, node, subject->flow->dns_request, found))) ||
         (received && !(match_content(subject, node, &directory->response, found) &&
@@ -417,7 +417,7 @@ static bool is_replay(const struct flow *flow, const char *what)
 static bool match_operator(struct subject *subject, const struct filter_node *node, bool *found)
 {
     const struct flow *flow = subject->flow;
-    switch (node->operator) {
+    switch (node->kind) {
     case FILTER_MARKED:
         *found = value_is_true(value_get(flow->state, "marked"));
         return true;
@@ -471,13 +471,13 @@ static bool match_node(struct subject *subject, uint32_t at, bool *matches)
 {
     const struct filter_node *nodes = subject->matcher->filter->nodes;
     const struct filter_node *node = &nodes[at];
-    if (node->operator== FILTER_NOT) {
+    if (node->kind == FILTER_NOT) {
         bool matched = match_node(subject, node->first, matches);
         *matches = !*matches;
         return matched;
     }
-    if (node->operator== FILTER_AND || node->operator== FILTER_OR) {
-        bool decisive = node->operator== FILTER_OR;
+    if (node->kind == FILTER_AND || node->kind == FILTER_OR) {
+        bool decisive = node->kind == FILTER_OR;
         *matches = !decisive;
         for (uint32_t i = node->first; i != FILTER_NO_NODE && *matches != decisive;
              i = nodes[i].next)
@@ -490,7 +490,7 @@ static bool match_node(struct subject *subject, uint32_t at, bool *matches)
     if (verdict != FILTER_UNKNOWN || match_operator(subject, node, matches))
         return true;
     char key[16];
-    snprintf(key, sizeof key, "~%s", filter_operator_info(node->operator)->code);
+    snprintf(key, sizeof key, "~%s", filter_operator_info(node->kind)->code);
     flow_error_prepend_key(subject->error, key);
     return false;
 }

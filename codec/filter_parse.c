@@ -11,7 +11,7 @@
 /* Python reads no longer number (sys.int_info.default_max_str_digits). */
 #define LONGEST_NUMBER 4300u
 
-const struct filter_operator_info *filter_operator_info(enum filter_operator operator)
+const struct filter_operator_info *filter_operator_info(enum filter_operator kind)
 {
     static const struct filter_operator_info operators[FILTER_CODES] = {
         [FILTER_ALL] = {"all", FILTER_TAKES_NOTHING, FILTER_COST_FACT, false, false},
@@ -48,7 +48,7 @@ const struct filter_operator_info *filter_operator_info(enum filter_operator ope
         [FILTER_COMMENT] = {"comment", FILTER_TAKES_TEXT, FILTER_COST_FIELD, true, false},
         [FILTER_CODE] = {"c", FILTER_TAKES_NUMBER, FILTER_COST_FACT, false, false},
     };
-    return &operators[operator];
+    return &operators[kind];
 }
 
 enum filter_case filter_case_of_environment(void)
@@ -140,7 +140,7 @@ static enum outcome no_memory(struct parser *parser)
     return FAILED;
 }
 
-static enum outcome new_node(struct parser *parser, enum filter_operator operator,
+static enum outcome new_node(struct parser *parser, enum filter_operator kind,
                              enum filter_cost cost, uint32_t *node)
 {
     struct filter *filter = parser->filter;
@@ -154,7 +154,7 @@ static enum outcome new_node(struct parser *parser, enum filter_operator operato
     }
     *node = filter->count++;
     filter->nodes[*node] = (struct filter_node){
-        .operator= operator,
+        .kind = kind,
         .cost = cost,
         .first = FILTER_NO_NODE,
         .next = FILTER_NO_NODE,
@@ -183,8 +183,8 @@ static void add_operand(struct parser *parser, struct operands *operands, uint32
 }
 
 /* The operands as one node: the cheapest come first, since the order changes no result. */
-static enum outcome join(struct parser *parser, enum filter_operator operator,
-                         const struct operands * operands, uint32_t *node)
+static enum outcome join(struct parser *parser, enum filter_operator kind,
+                         const struct operands *operands, uint32_t *node)
 {
     uint32_t first = FILTER_NO_NODE;
     enum filter_cost dearest = FILTER_COST_FACT;
@@ -201,7 +201,7 @@ static enum outcome join(struct parser *parser, enum filter_operator operator,
         *node = first;
         return PARSED;
     }
-    enum outcome outcome = new_node(parser, operator, dearest, node);
+    enum outcome outcome = new_node(parser, kind, dearest, node);
     if (outcome == PARSED)
         parser->filter->nodes[*node].first = first;
     return outcome;
@@ -266,7 +266,7 @@ static size_t regex_length(struct parser *parser)
 static enum outcome compile(struct parser *parser, struct filter_node *node, struct bytes quoted,
                             struct bytes pattern)
 {
-    const struct filter_operator_info *info = filter_operator_info(node->operator);
+    const struct filter_operator_info *info = filter_operator_info(node->kind);
     struct flow_error why = {0};
     struct filter_regex_flags flags = {
         .text = info->argument == FILTER_TAKES_TEXT,
@@ -285,8 +285,8 @@ static enum outcome compile(struct parser *parser, struct filter_node *node, str
 }
 
 /* A regular expression as the operator's argument; `code`: for the error, NULL if there is none. */
-static enum outcome parse_regex(struct parser *parser, enum filter_operator operator,
-                                const char * code, uint32_t *node)
+static enum outcome parse_regex(struct parser *parser, enum filter_operator kind, const char *code,
+                                uint32_t *node)
 {
     int byte = peek(parser);
     size_t length = byte < 0 ? 0 : regex_length(parser);
@@ -298,7 +298,7 @@ static enum outcome parse_regex(struct parser *parser, enum filter_operator oper
         return expect(parser, "an operator like ~u, a regular expression, `!` or `(`");
     struct bytes quoted = bytes_make(parser->text.data + parser->at, length);
     struct buffer pattern = BUFFER_INIT;
-    enum outcome outcome = new_node(parser, operator, filter_operator_info(operator)->cost, node);
+    enum outcome outcome = new_node(parser, kind, filter_operator_info(kind)->cost, node);
     unquote(quoted, SIZE_MAX, &pattern);
     if (outcome == PARSED && pattern.failed)
         outcome = no_memory(parser);
@@ -309,8 +309,7 @@ static enum outcome parse_regex(struct parser *parser, enum filter_operator oper
     return outcome;
 }
 
-static enum outcome parse_number(struct parser *parser, enum filter_operator operator,
-                                 uint32_t * node)
+static enum outcome parse_number(struct parser *parser, enum filter_operator kind, uint32_t *node)
 {
     int64_t number = 0;
     int byte = peek(parser);
@@ -322,7 +321,7 @@ static enum outcome parse_number(struct parser *parser, enum filter_operator ope
         return expect(parser, "a status code in digits");
     if (parser->at - start > LONGEST_NUMBER)
         return expect(parser, "at most %u digits", LONGEST_NUMBER);
-    enum outcome outcome = new_node(parser, operator, filter_operator_info(operator)->cost, node);
+    enum outcome outcome = new_node(parser, kind, filter_operator_info(kind)->cost, node);
     if (outcome == PARSED)
         parser->filter->nodes[*node].number = number;
     return outcome;
@@ -359,23 +358,22 @@ static enum outcome parse_operator(struct parser *parser, uint32_t *node)
         found++;
     if (found == FILTER_CODES)
         return expect_operator(parser, name);
-    enum filter_operator operator=(enum filter_operator) found;
-    const struct filter_operator_info *info = filter_operator_info(operator);
+    enum filter_operator kind = (enum filter_operator)found;
+    const struct filter_operator_info *info = filter_operator_info(kind);
     parser->at = end;
     switch (info->argument) {
     case FILTER_TAKES_NOTHING:
-        return new_node(parser, operator, info->cost, node);
+        return new_node(parser, kind, info->cost, node);
     case FILTER_TAKES_NUMBER:
-        return parse_number(parser, operator, node);
+        return parse_number(parser, kind, node);
     case FILTER_TAKES_BYTES:
     case FILTER_TAKES_TEXT:
         break;
     }
-    return parse_regex(parser, operator, info->code, node);
+    return parse_regex(parser, kind, info->code, node);
 }
 
-static enum outcome parse_joined(struct parser *parser, enum filter_operator operator,
-                                 uint32_t * node);
+static enum outcome parse_joined(struct parser *parser, enum filter_operator kind, uint32_t *node);
 
 static enum outcome parse_group(struct parser *parser, uint32_t *node)
 {
@@ -421,19 +419,18 @@ static enum outcome parse_operand(struct parser *parser, uint32_t *node)
 }
 
 /* Operands with `|` between them, or those of one of its operands with `&` between them. */
-static enum outcome parse_joined(struct parser *parser, enum filter_operator operator,
-                                 uint32_t * node)
+static enum outcome parse_joined(struct parser *parser, enum filter_operator kind, uint32_t *node)
 {
     struct operands operands = {.count = 0};
-    int sign = operator== FILTER_OR ? '|' : '&';
+    int sign = kind == FILTER_OR ? '|' : '&';
     for (;;) {
         uint32_t operand;
         size_t before = parser->at;
         if (operands.count && peek(parser) != sign)
             break;
         parser->at += operands.count > 0;
-        enum outcome outcome = operator== FILTER_OR ? parse_joined(parser, FILTER_AND, &operand)
-                                                    : parse_operand(parser, &operand);
+        enum outcome outcome = kind == FILTER_OR ? parse_joined(parser, FILTER_AND, &operand)
+                                                 : parse_operand(parser, &operand);
         if (outcome == FAILED || (outcome == ABSENT && !operands.count))
             return outcome;
         if (outcome == ABSENT) {
@@ -442,7 +439,7 @@ static enum outcome parse_joined(struct parser *parser, enum filter_operator ope
         }
         add_operand(parser, &operands, operand);
     }
-    return join(parser, operator, & operands, node);
+    return join(parser, kind, &operands, node);
 }
 
 /* All of the expression: terms side by side, which must all match. */

@@ -67,7 +67,7 @@ static pcre2_code *compile(const struct filter_regex_python *python, struct flow
         options |= PCRE2_MULTILINE;
     if (python->flags.dot_all)
         options |= PCRE2_DOTALL;
-    /* Two optimizations of PCRE2 10.42 lose matches: that of (b*)(?>x?)b in "b", and those of
+    /* Two optimizations of PCRE2 10.42 lose matches: that of (b*)(?>(x)?)b in "b", and those of
      * (?=a)x?a in "a" and (?=(?:a|b){0}) in "". */
     if (python->atomic)
         options |= PCRE2_NO_AUTO_POSSESS;

@@ -67,12 +67,12 @@ struct filter_operator_info {
 };
 
 /* What is known of an operator below FILTER_CODES. */
-const struct filter_operator_info *filter_operator_info(enum filter_operator operator);
+const struct filter_operator_info *filter_operator_info(enum filter_operator kind);
 
 #define FILTER_NO_NODE UINT32_MAX
 
 struct filter_node {
-    enum filter_operator operator;
+    enum filter_operator kind;
     enum filter_cost cost;      /* of the dearest below */
     uint32_t first, next;       /* operands, the cheapest first; FILTER_NO_NODE: there is no more */
     struct filter_regex *regex; /* or NULL */

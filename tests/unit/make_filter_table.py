@@ -31,7 +31,7 @@ a|b  ^a  a$  ^$  \Aa  a\Z  a\z  \Z  ^\n  (?m)^$  (?m)a$  (?m)^a  $\n  \n^  (?m)\
 [a-zé]  [i-k]  [^i]  [^k]  [h-j]  [^h-j]  [A-z]  [\x80-\xff]  [^\x00-\x7f]  é  É  [é]  ß  ẞ  ſ  K  İ  ı  i  I  k  [K]  Ω
 a*  a+  a?  a{2}  a{2,}  a{,2}  a{,}  a{}  a{  a{1  a{1,  a{x}  {1}  {  }  {}  {,}  a{2,1}  a{0}  a{65535}  a{4294967295}
 a{2}{3}  a**  a*?  a+?  a??  a*+  a++  a?+  a{1,2}?  a{1,2}+  a*+a  a++b  (?>a*)a  (?>a|ab)b  (?>a*)b  a+*  *a  +  ?  ^*  $*  \b*
-\A+  (*a)  (?*a)  (|*)  (?:^)*  (?=a)*  (?=a)+b  (?!a)*  (a*)*  (a*)+  (?:)*  ()*  a|*  (?:a|b){0}c  (?=(?:a|b){0})  (b*)(?>x?)b
+\A+  (*a)  (?*a)  (|*)  (?:^)*  (?=a)*  (?=a)+b  (?!a)*  (a*)*  (a*)+  (?:)*  ()*  a|*  (?:a|b){0}c  (?=(?:a|b){0})  (b*)(?>x?)b  (b*)(?>(x)?)b  (b*)(?:x)?+[a-c]
 (a  a)  )  (  ()  (?:a  (?:a)  (?P<n>a)  (?P<n>a)(?P=n)  (?P<n>a)(?P<n>b)  (?P<1>a)  (?P<>a)  (?P<n  (?P<n-m>a)  (?P<é>a)  (?P=n)
 (?P=n  (?P>n)  (?P<n>(?P=n))  (?P  (?Pn)  (?<n>a)  (?'n'a)  (?|a|b)  (?R)  (?0)  (?1)  (?&n)  (?+1)  (?-1)  (*FAIL)  (*ACCEPT)
 (*UTF)a  (*LF)a  a(*COMMIT)  (?C)  (?C1)a  (?#a  (?#a)  a(?#b)*  (?#a\)b)c  (?{a})  (??{a})  (?  (?)  (?a  (?i  (?i)  (?i)A  a(?i)B
@@ -98,7 +98,7 @@ def regex_rows():
 
 
 # Flows for the grammar: all that differs is the path and whether there is a response.
-PATHS = ["/", "/a", "/b", "/ab", "/d", "/a&b", "/!", "/|", "/a|b", "/&", '/a"b', "/\\"]
+PATHS = ["/", "/a", "/b", "/ab", "/d", "/a&b", "/!", "/|", "/a|b", "/&", '/a"b', "/\\", "/a     b"]
 
 EXPRESSIONS = r"""
 a b|a & b|a&b|a | b|!a|! a|!!a|!!|!|! !|a !|a & !|& a|a &|a & &|a & & b|a &b|a| b|(a)|(a b)|(a)(b)|(a) b|( a )|((a))|(a|a)|)|(|()
@@ -116,7 +116,7 @@ def expressions():
     split = [item for item in EXPRESSIONS.replace("|~SPLIT~|", "\0").replace("|", "\0").split("\0")]
     split += ["a | b", "a | b & d", "a & b | d", "(a | b) & d", "a b | d", "a | b d", "! (a | b) & d", "!~q | ~s", "a|b"]
     split += ["(a|a)", "a| b", "a |b", "a | | b", "a | & b", "a & | b", "| a", "|", "& | &", "(|)", "a |", "(a | b)", "!a | !b & !d"]
-    split += ["a\tb", "a\t&\tb", '"a\tb"', "a\nb", "a\n& b", '"a\nb"', " a", "a ", "\ta", "~q\t", "~q\n~s", "a\rb", "a\x0bb", "a\xa0b"]
+    split += ["a\tb", "a\t&\tb", '"a\tb"', '"/a\tb"', '"é|a\tb"', '"\n" "/a\tb"', "a\nb", "a\n& b", '"a\nb"', " a", "a ", "\ta", "~q\t", "~q\n~s", "a\rb", "a\x0bb", "a\xa0b"]
     split += ["~qé", "~ué", "é", '"\\é"', "~q\x0b", "", " ", "\n", "(" * 3 + "a" + ")" * 3, "!" * 5 + "a", "! " * 4 + "a"]
     chance = random.Random(5)
     pieces = ["a", "b", "d", "&", "|", "!", "(", ")", " ", " ", " ", " & ", " | ", "~q", "~s ", "~c 200", "~u ", '"', "'", "\\", "a"]

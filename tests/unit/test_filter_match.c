@@ -320,6 +320,45 @@ static void test_long_bodies(void **state)
     }
 }
 
+static void put_message(struct buffer *list, const char *from_client, const char *content)
+{
+    struct buffer message = BUFFER_INIT;
+    put_element(&message, '!', bytes_of(from_client));
+    put_bytes(&message, bytes_of(content));
+    put_element(&message, '^', bytes_of("1700000000.5"));
+    put_container(list, ']', &message);
+}
+
+static void test_messages(void **state)
+{
+    (void)state;
+    struct buffer text = BUFFER_INIT, dict = BUFFER_INIT, messages = BUFFER_INIT;
+    struct test_file file;
+    put_message(&messages, "true", "ping pong");
+    put_message(&messages, "false", "pong");
+    put_message(&messages, "false", "");
+    member_container(&dict, "messages", ']', &messages);
+    member_text(&dict, "type", "tcp");
+    member_text(&dict, "id", "1");
+    member_number(&dict, "version", 21);
+    put_container(&text, '}', &dict);
+    struct flows flows = open_text(&file, &text, 1 << 20);
+    static const struct {
+        const char *expression;
+        bool found;
+    } cases[] = {
+        {"~tcp", true},        {"~b ping", true},      {"~bq ping", true},   {"~bs ping", false},
+        {"~b ^pong$", true},   {"~bq ^pong$", false},  {"~bs ^pong$", true}, {"~bs ^$", true},
+        {"~bq ^$", false},     {"~b pingpong", false}, {"ping", false},      {"~s", false},
+        {"~q", false},         {"~src .", false},      {"~dst .", false},    {"~marker ^$", true},
+        {"~comment ^$", true}, {"~meta ^$", true},     {"~marked", false},   {"~replay", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_matches(cases[i].expression, &flows, cases[i].found);
+    close_flows(&flows);
+    test_file_close(&file);
+}
+
 static void test_explosion(void **state)
 {
     (void)state;
@@ -465,8 +504,9 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_facts),        cmocka_unit_test(test_no_facts),
         cmocka_unit_test(test_coded_bodies), cmocka_unit_test(test_long_bodies),
-        cmocka_unit_test(test_explosion),    cmocka_unit_test(test_case),
-        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_messages),     cmocka_unit_test(test_explosion),
+        cmocka_unit_test(test_case),         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
