@@ -5,8 +5,12 @@
  * pattern knows ASCII and single bytes. A text pattern knows Unicode; bytes of the subject that are
  * no UTF-8 are Python's surrogateescape characters: `.` and `\W` match them.
  *
- * It differs from Python in this: `\N{name}` is refused, as are counts above 65535 and what needs
- * more than PCRE2's 64 KB compiled; and a search that explodes is stopped. */
+ * It differs from Python in this:
+ * - a search that explodes is stopped;
+ * - refused are `\N{name}`, counts above 65535, groups nested deeper than 200, what needs more than
+ *   PCRE2's 64 KB compiled, and a look-behind with an optional part that has no width;
+ * - the name of a group may hold any character above ASCII;
+ * - (?L) is ASCII, as it is in every UTF-8 locale, without what CPython makes of [^a] then. */
 #ifndef FLOWFS_CODEC_FILTER_REGEX_H
 #define FLOWFS_CODEC_FILTER_REGEX_H
 

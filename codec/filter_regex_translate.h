@@ -1,5 +1,6 @@
-/* What filter_regex_python.c (the structure of a pattern) and filter_regex_class.c (escapes and
- * sets of characters) share. For these two only. */
+/* What filter_regex_python.c (the structure of a pattern), filter_regex_group.c (groups and what
+ * refers to them) and filter_regex_class.c (escapes and sets of characters) share. For these only.
+ */
 #ifndef FLOWFS_CODEC_FILTER_REGEX_TRANSLATE_H
 #define FLOWFS_CODEC_FILTER_REGEX_TRANSLATE_H
 
@@ -65,6 +66,28 @@ bool regex_read_character(struct regex_translator *translator, uint32_t *charact
 
 /* Whether the next byte is this one; reads it if so. */
 bool regex_read_if(struct regex_translator *translator, char byte);
+
+/* The next byte, or -1 at the end. */
+int regex_peek(const struct regex_translator *translator);
+
+/* Steps over one of Python's tokens: a backslash goes with what follows. */
+void regex_skip_token(struct regex_translator *translator);
+
+/* Alternatives with `|` between them, and one of them, up to the end or a closing parenthesis. The
+ * outermost may change the scope by flags at their start. */
+bool regex_translate_alternatives(struct regex_translator *translator, struct regex_scope *scope,
+                                  bool outermost, struct regex_width *width);
+bool regex_translate_sequence(struct regex_translator *translator, struct regex_scope *scope,
+                              bool first, struct regex_width *width);
+
+/* Adds a group that is open; its name is empty or borrowed from the pattern. */
+bool regex_new_group(struct regex_translator *translator, struct bytes name);
+
+/* Translates a group of any kind; the next byte is its opening parenthesis. `first`: nothing but
+ * flags and comments stands before it, so that it may set flags for all of the pattern. A comment
+ * or such flags leave the item as it is. */
+bool regex_translate_group(struct regex_translator *translator, struct regex_scope *scope,
+                           bool first, struct regex_item *item);
 
 /* Writes one character that stands for itself. */
 void regex_write_literal(struct regex_translator *translator, const struct regex_scope *scope,
