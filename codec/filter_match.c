@@ -139,6 +139,20 @@ static enum filter_verdict negate(enum filter_verdict verdict)
     return verdict == FILTER_UNKNOWN ? verdict : verdict_of(verdict == FILTER_NO);
 }
 
+/* The same for content: what is empty has no file, but an expression may find itself in it. */
+static enum filter_verdict needs_content(struct filter_matcher *matcher,
+                                         const struct filter_node *node,
+                                         const struct filter_facts *facts, unsigned files)
+{
+    struct flow_error ignored = {0};
+    bool found = false;
+    if (needs_files(facts, files) == FILTER_UNKNOWN ||
+        !filter_regex_search(node->regex, matcher->scratch, bytes_make("", 0), &found, &ignored) ||
+        found)
+        return FILTER_UNKNOWN;
+    return FILTER_NO;
+}
+
 /* An operator on a flow whose type it knows. */
 static enum filter_verdict operator_by_facts(struct filter_matcher *matcher,
                                              const struct filter_node *node,
@@ -171,11 +185,11 @@ static enum filter_verdict operator_by_facts(struct filter_matcher *matcher,
     case FILTER_HEADER_RESPONSE:
         return needs_files(facts, RESPONSE_FILES);
     case FILTER_BODY:
-        return needs_files(facts, request | response);
+        return needs_content(matcher, node, facts, request | response);
     case FILTER_BODY_REQUEST:
-        return needs_files(facts, request);
+        return needs_content(matcher, node, facts, request);
     case FILTER_BODY_RESPONSE:
-        return needs_files(facts, response);
+        return needs_content(matcher, node, facts, response);
     default:
         return FILTER_UNKNOWN;
     }
