@@ -2,6 +2,7 @@
 
 #include "convert_mitm.h"
 #include "convert_rows.h"
+#include "export.h"
 #include "stats.h"
 
 #include <errno.h>
@@ -87,6 +88,20 @@ static bool end_stats_json(struct convert *convert, struct flow_error *error)
     return stats_render_json(convert->stats, &convert->out, error);
 }
 
+static bool add_export(struct convert *convert, struct flowdir *directory, struct flow_error *error)
+{
+    enum export_format format = (enum export_format)(convert->options.format - CONVERT_CURL);
+    if (!export_flow(directory, format, &convert->out, error))
+        return false;
+    if (format == EXPORT_CURL || format == EXPORT_HTTPIE)
+        buffer_append_byte(&convert->out, '\n');
+    return true;
+}
+
+_Static_assert(CONVERT_FORMATS - CONVERT_CURL == EXPORT_FORMATS &&
+                   CONVERT_RAW_RESPONSE - CONVERT_CURL == EXPORT_RAW_RESPONSE,
+               "the exports stand in the order of export.h");
+
 static const struct format formats[CONVERT_FORMATS] = {
     [CONVERT_MITM] = {"mitm", "flow file, as mitmproxy reads and writes it", .copy = copy_record,
                       .add = add_record},
@@ -98,6 +113,11 @@ static const struct format formats[CONVERT_FORMATS] = {
     [CONVERT_STATS_JSON] = {"stats_json", "counts, sums and extremes, as JSON",
                             .begin = begin_stats, .add = add_stats, .end = end_stats_json},
     [CONVERT_LIST] = {"list", "a line a flow, for people", .add = add_list},
+    [CONVERT_CURL] = {"curl", "a curl command a request", .add = add_export},
+    [CONVERT_HTTPIE] = {"httpie", "an httpie command a request", .add = add_export},
+    [CONVERT_RAW] = {"raw", "requests and responses as HTTP/1.1 has them", .add = add_export},
+    [CONVERT_RAW_REQUEST] = {"raw_request", "requests as HTTP/1.1 has them", .add = add_export},
+    [CONVERT_RAW_RESPONSE] = {"raw_response", "responses as HTTP/1.1 has them", .add = add_export},
 };
 
 const char *convert_format_name(enum convert_format format)

@@ -13,7 +13,12 @@ enum convert_format {
     CONVERT_STATS,      /* counts and sums, for people */
     CONVERT_STATS_JSON, /* the same for programs */
     CONVERT_LIST,       /* a line a flow, for people */
-    CONVERT_FORMATS,    /* their number */
+    CONVERT_CURL,       /* from here on as in export.h, a line end behind each command */
+    CONVERT_HTTPIE,
+    CONVERT_RAW,
+    CONVERT_RAW_REQUEST,
+    CONVERT_RAW_RESPONSE,
+    CONVERT_FORMATS, /* their number */
 };
 
 const char *convert_format_name(enum convert_format format);
