@@ -187,7 +187,9 @@ bool json_is_plain_dict(const struct value *dict)
     if (dict->count > JSON_PLAIN_MEMBERS)
         return false;
     for (const struct value *member = dict->first; member; member = member->next) {
-        if (member->key->kind != VALUE_TEXT || !bytes_are_utf8(member->key->bytes))
+        if (member->key->kind != VALUE_TEXT ||
+            (member->key->bytes.size && !member->key->bytes.data) ||
+            !bytes_are_utf8(member->key->bytes))
             return false;
         for (const struct value *earlier = dict->first; earlier != member; earlier = earlier->next)
             if (bytes_equal(earlier->key->bytes, member->key->bytes))
