@@ -78,9 +78,9 @@ struct flowdir_content {
 };
 struct body_input flowdir_content_input(struct flowdir_content *content);
 
-/* Appends the content of one side: decoded, or as it was on the wire where it does not decode (or if
- * `raw`); nothing where there is none. For what needs all of it at once. False with EFBIG if it is
- * longer than `limit` bytes, ENOMEM, or what reading gave. */
+/* Appends the content of one side: decoded, or as it was on the wire where it does not decode (or
+ * if `raw`); nothing where there is none. For what needs all of it at once. False with EFBIG if it
+ * is longer than `limit` bytes, ENOMEM, or what reading gave. */
 bool flowdir_read_body(struct flowdir *directory, struct flowdir_body *body, bool raw,
                        uint64_t limit, struct buffer *out, struct flow_error *error);
 

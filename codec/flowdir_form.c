@@ -116,10 +116,12 @@ static void mark_request(const struct flow *flow)
     bool holds = is_bytes(method) && is_bytes(version) && flowdir_is_token(target->method) &&
                  is_version(target->http_version) && flowdir_holds_in_line(target->path) &&
                  flowdir_holds_in_line(target->scheme) && flowdir_holds_in_line(target->authority);
-    /* A relative path that starts with something else could be taken for another form. */
+    /* With another start a path could be taken for part of what stands before it. */
+    bool rooted = target->path.size && target->path.data[0] == '/';
     if (form == FLOW_TARGET_RELATIVE)
-        holds = holds && target->path.size &&
-                (target->path.data[0] == '/' || bytes_equal_text(target->path, "*"));
+        holds = holds && (rooted || bytes_equal_text(target->path, "*"));
+    if (form == FLOW_TARGET_ABSOLUTE)
+        holds = holds && (rooted || !target->path.size);
     if (form != FLOW_TARGET_AUTHORITY)
         holds = holds && is_bytes(path);
     if (!holds)
