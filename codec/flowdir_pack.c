@@ -295,7 +295,7 @@ static bool pack_error(const struct packing *packing)
     struct value *told = value_get(packing->state, "error");
     const struct value *note = packing_note(packing, "error");
     if (!packing_has(packing, FLOWDIR_ERROR)) {
-        bool keep = !value_is(told, VALUE_DICT) || (packing->by_hand && value_get(told, "msg"));
+        bool keep = !value_is(told, VALUE_DICT) || (value_get(told, "msg") && !note);
         return keep || packing_put(packing, packing->state, FLOWDIR_STATE, "error",
                                    value_null(packing->arena));
     }

@@ -45,12 +45,6 @@ static struct bytes rest(struct bytes text, size_t from)
     return from < text.size ? part(text, from, text.size) : bytes_make("", 0);
 }
 
-static bool put_bytes(const struct packing *packing, const struct packing_side *side,
-                      const char *key, struct bytes bytes)
-{
-    return packing_put(packing, side->dict, side->which, key, value_bytes(packing->arena, bytes));
-}
-
 /* One field: `name: value`, and value_list of the two. */
 static struct value *parse_field(const struct packing *packing, const char *file, size_t number,
                                  struct bytes line)
@@ -278,11 +272,10 @@ static bool is_shown(const struct packing *packing, const struct packing_side *s
     return done || flow_error_memory(packing->error);
 }
 
-static bool drop(struct value *dict, const char *const *keys)
+static void drop(struct value *dict, const char *const *keys)
 {
     for (; *keys; keys++)
         value_pop(dict, *keys);
-    return true;
 }
 
 static bool put_start_line(const struct packing *packing, const struct packing_side *side,
