@@ -6,27 +6,47 @@
 
 #define PIECE_SIZE ((size_t)64 * 1024)
 
-struct value *flowdir_note(struct arena *arena, uint64_t size, uint32_t crc)
+void flowdir_note_add(struct flowdir_note_sum *sum, struct bytes bytes)
+{
+    sum->size += bytes.size;
+    if (bytes.size)
+        sum->crc32 = (uint32_t)crc32_z(sum->crc32, bytes.data, bytes.size);
+}
+
+static void print_crc(struct flowdir_note_sum sum, char text[12])
+{
+    snprintf(text, 12, "%08x", (unsigned)sum.crc32);
+}
+
+struct value *flowdir_note(struct arena *arena, struct flowdir_note_sum sum)
 {
     char text[12];
-    snprintf(text, sizeof text, "%08x", (unsigned)crc);
+    print_crc(sum, text);
     struct bytes digits = arena_copy(arena, bytes_of(text));
     struct value *note = value_dict(arena);
-    bool done = digits.data && value_set(arena, note, "size", value_int(arena, (int64_t)size)) &&
+    bool done = digits.data &&
+                value_set(arena, note, "size", value_int(arena, (int64_t)sum.size)) &&
                 value_set(arena, note, "crc32", value_text(arena, digits));
     return done ? note : NULL;
 }
 
-bool flowdir_note_matches(const struct value *note, struct bytes bytes)
+bool flowdir_note_matches_sum(const struct value *note, struct flowdir_note_sum sum)
 {
     int64_t size;
     char text[12];
-    if (!value_is(note, VALUE_DICT) || !value_to_int64(value_get(note, "size"), &size) ||
-        size < 0 || (uint64_t)size != bytes.size)
+    print_crc(sum, text);
+    return value_is(note, VALUE_DICT) && value_to_int64(value_get(note, "size"), &size) &&
+           size >= 0 && (uint64_t)size == sum.size &&
+           bytes_equal_text(value_string(value_get(note, "crc32")), text);
+}
+
+bool flowdir_note_matches(const struct value *note, struct bytes bytes)
+{
+    struct flowdir_note_sum sum = FLOWDIR_NOTE_SUM_INIT;
+    if (!note)
         return false;
-    snprintf(text, sizeof text, "%08x",
-             (unsigned)crc32_z(crc32_z(0, NULL, 0), bytes.data, bytes.size));
-    return bytes_equal_text(value_string(value_get(note, "crc32")), text);
+    flowdir_note_add(&sum, bytes);
+    return flowdir_note_matches_sum(note, sum);
 }
 
 const char *flowdir_dict_name(enum flowdir_dict which)
@@ -51,21 +71,19 @@ static bool note_stream(const struct maker *maker, const char *key, const struct
 {
     struct flowdir_content stored = {content, maker->directory->source};
     struct body_input input = flowdir_content_input(&stored);
-    uLong crc = crc32_z(0, NULL, 0);
-    uint64_t offset = 0;
+    struct flowdir_note_sum sum = FLOWDIR_NOTE_SUM_INIT;
     size_t got = 1;
     void *piece = malloc(PIECE_SIZE);
     if (!piece)
         return flow_error_memory(maker->error);
     bool done = true;
     while (done && got > 0) {
-        done = input.read(input.context, offset, piece, PIECE_SIZE, &got, maker->error);
+        done = input.read(input.context, sum.size, piece, PIECE_SIZE, &got, maker->error);
         if (done)
-            crc = crc32_z(crc, piece, got);
-        offset += got;
+            flowdir_note_add(&sum, bytes_make(piece, got));
     }
     free(piece);
-    return done && put(maker, key, flowdir_note(maker->arena, content->bytes.size, (uint32_t)crc));
+    return done && put(maker, key, flowdir_note(maker->arena, sum));
 }
 
 static bool note_content(const struct maker *maker, enum flowdir_dict which,
@@ -90,8 +108,9 @@ static bool note_file(const struct maker *maker, enum flowdir_file file, bool li
         buffer_free(&text);
         return false;
     }
-    uint32_t crc = (uint32_t)crc32_z(crc32_z(0, NULL, 0), text.data, text.size);
-    struct value *note = flowdir_note(arena, text.size, crc);
+    struct flowdir_note_sum sum = FLOWDIR_NOTE_SUM_INIT;
+    flowdir_note_add(&sum, buffer_bytes(&text));
+    struct value *note = flowdir_note(arena, sum);
     struct value *exact = value_list(arena);
     buffer_free(&text);
     bool done = (!line || value_append(exact, value_text(arena, bytes_of("start line")))) &&
@@ -124,6 +143,19 @@ static bool note_message(const struct maker *maker, enum flowdir_dict which,
                       false, true));
 }
 
+static bool note_messages(const struct maker *maker)
+{
+    char name[FLOWDIR_MESSAGE_NAME_SIZE];
+    struct flowdir_note_sum sum = FLOWDIR_NOTE_SUM_INIT;
+    for (size_t number = 1; number <= maker->directory->message_count; number++) {
+        struct flow_stream_message message = flowdir_message(maker->directory, number);
+        flowdir_message_name(maker->directory, number, name);
+        flowdir_note_add(&sum, bytes_of(name));
+        flowdir_note_add(&sum, value_string(message.content));
+    }
+    return put(maker, FLOWDIR_MESSAGES_NAME, flowdir_note(maker->arena, sum));
+}
+
 static bool note_rest(const struct maker *maker)
 {
     const struct flow *flow = &maker->directory->loaded.flow;
@@ -138,10 +170,10 @@ static bool note_rest(const struct maker *maker)
     if (flow->dns_response && !flow->dns_response->elsewhere &&
         !note_file(maker, FLOWDIR_ANSWER, false, false))
         return false;
-    bool exact =
+    bool held =
         messages && messages->first &&
         !(flow_stream_message(flow, messages->first, &message) && message.content->elsewhere);
-    return !exact || put(maker, FLOWDIR_MESSAGES_NAME, value_text(maker->arena, bytes_of("exact")));
+    return !held || note_messages(maker);
 }
 
 static bool note_order(const struct maker *maker, enum flowdir_dict which, const struct value *dict)

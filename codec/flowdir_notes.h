@@ -10,8 +10,9 @@
  *       flow.json holds the start line, the fields or both, because lines cannot. While the file is
  *       as it was written, flow.json counts. Likewise "request.trailers", "response.headers",
  *       "response.trailers", "error", "query.json" and "answer.json", with "exact": [].
- *   "messages": "exact"
- *       flow.json holds the messages' contents
+ *   "messages": {"size": 60, "crc32": "0a1b2c3d"}
+ *       names and contents of the files in messages/ one after the other. There if flow.json holds
+ *       the contents, because a message is odd. While the files are these, flow.json counts.
  *   "order": {"request": ["method", ...]}
  *       the order of members, where it is not mitmproxy's; of "state", "request", "response",
  * "error" "member": ... the flow's own member of the name `flowfs`
@@ -30,11 +31,25 @@
 bool flowdir_notes_make(struct flowdir *directory, struct arena *arena, struct value **notes,
                         struct flow_error *error);
 
-/* A note of some bytes: `{"size": ..., "crc32": ...}`. NULL if there is no memory. */
-struct value *flowdir_note(struct arena *arena, uint64_t size, uint32_t crc32);
+/* What is noted of bytes; they may come in pieces. */
+struct flowdir_note_sum {
+    uint64_t size;
+    uint32_t crc32;
+};
+
+#define FLOWDIR_NOTE_SUM_INIT                                                                      \
+    {                                                                                              \
+        0, 0                                                                                       \
+    }
+
+void flowdir_note_add(struct flowdir_note_sum *sum, struct bytes bytes);
+
+/* `{"size": ..., "crc32": ...}`. NULL if there is no memory. */
+struct value *flowdir_note(struct arena *arena, struct flowdir_note_sum sum);
 
 /* Whether the note is of these bytes. False where there is no note, or it is none. */
 bool flowdir_note_matches(const struct value *note, struct bytes bytes);
+bool flowdir_note_matches_sum(const struct value *note, struct flowdir_note_sum sum);
 
 /* The name in a dict of orders. */
 const char *flowdir_dict_name(enum flowdir_dict which);

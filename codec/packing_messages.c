@@ -176,6 +176,7 @@ struct making {
     const struct packing *packing;
     const struct message_files *files;
     bool websocket;
+    bool noted;  /* flow.json holds contents, but the files were edited: they count */
     double time; /* of the message before, or of a new one */
     struct value *list;
 };
@@ -273,72 +274,92 @@ static bool add_message(struct making *making, struct value *item, const struct 
     if (!item)
         return false;
     const struct value *behind = behind_sender(making, item);
-    if (value_is_string(behind) && !bytes_equal(behind->bytes, content))
+    bool complete = value_is_string(behind);
+    if (complete && !bytes_equal(behind->bytes, content) && !making->noted)
         return packing_json_mistake(packing, behind,
                                     "found a content that is not that of %s, expected it there "
                                     "alone: remove it",
                                     shown);
-    bool complete = value_is_string(behind);
-    if (!complete)
-        value_to_double(behind, &making->time);
+    value_to_double(complete ? behind->next : behind, &making->time);
     follow_name(making, item, file);
     struct value *whole =
         complete ? value_copy(packing->arena, item) : with_content(making, item, content);
+    if (complete && whole && !bytes_equal(behind->bytes, content)) {
+        struct value *old = behind_sender(making, whole);
+        old->kind = VALUE_BYTES;
+        old->bytes = content;
+    }
     return value_append(making->list, whole) || flow_error_memory(packing->error);
 }
 
-/* flow.json holds the messages whole, because they are odd: files can only say the same. */
-static bool check_exact(const struct packing *packing, const struct message_files *files,
-                        const struct value *list, bool websocket)
+/* Whether the files are those that were written for messages that flow.json holds, too. */
+static bool are_untouched(const struct packing *packing, const struct message_files *files,
+                          const struct value *note, bool *untouched)
 {
-    struct flow flow = {.type = websocket ? FLOW_HTTP : FLOW_TCP};
-    struct flow_stream_message message;
+    struct flowdir_note_sum sum = FLOWDIR_NOTE_SUM_INIT;
     char shown[NAME_SIZE + 16];
-    size_t number = 0;
-    for (const struct value *item = list->first; item; item = item->next) {
-        if (!flow_stream_message(&flow, item, &message))
-            continue;
-        struct bytes content = {0};
-        if (number < files->count) {
-            snprintf(shown, sizeof shown, "%s/%s", FLOWDIR_MESSAGES_NAME,
-                     files->files[number].name);
-            if (!packing_read_at(packing, files->directory, files->files[number].name, shown,
-                                 &content, NULL))
-                return false;
-        }
-        if (number >= files->count || files->files[number].number != number + 1 ||
-            !bytes_equal(message.content->bytes, content))
-            return packing_json_mistake(
-                packing, item,
-                "found a message that is not the one in messages/; expected "
-                "edits here: this flow's messages are odd ones");
-        number++;
+    for (size_t i = 0; i < files->count; i++) {
+        struct bytes content;
+        const char *name = files->files[i].name;
+        snprintf(shown, sizeof shown, "%s/%s", FLOWDIR_MESSAGES_NAME, name);
+        if (!packing_read_at(packing, files->directory, name, shown, &content, NULL))
+            return false;
+        flowdir_note_add(&sum, bytes_of(name));
+        flowdir_note_add(&sum, content);
     }
-    return number == files->count ||
-           packing_mistake(packing, FLOWDIR_MESSAGES_NAME, 0,
-                           "found %zu files, expected %zu: this flow's messages are odd ones, edit "
-                           "them in flow.json",
-                           files->count, number);
+    *untouched = flowdir_note_matches_sum(note, sum);
+    return true;
+}
+
+/* An item that is no message has no file and no number. */
+static bool is_odd(const struct making *making, const struct value *item)
+{
+    struct flow flow = {.type = making->websocket ? FLOW_HTTP : FLOW_TCP};
+    struct flow_stream_message message;
+    return making->noted && !flow_stream_message(&flow, item, &message);
+}
+
+static bool keep_odd(const struct making *making, struct value **item)
+{
+    for (; *item && is_odd(making, *item); *item = (*item)->next)
+        if (!value_append(making->list, value_copy(making->packing->arena, *item)))
+            return flow_error_memory(making->packing->error);
+    return true;
+}
+
+/* Moves *item to the one of that number; those before it, whose files are gone, are left out. */
+static bool find_item(const struct making *making, struct value **item, uint64_t *number,
+                      uint64_t wanted)
+{
+    while (keep_odd(making, item)) {
+        if (!*item || *number >= wanted)
+            return true;
+        *item = (*item)->next;
+        ++*number;
+    }
+    return false;
 }
 
 static bool make_list(struct making *making, struct value *told)
 {
-    uint64_t number = 0;
+    uint64_t number = 1; /* of the item */
     struct value *item = told ? told->first : NULL;
     for (size_t i = 0; i < making->files->count; i++) {
         const struct message_file *file = &making->files->files[i];
         struct value *of_file = NULL;
-        /* Items whose file is gone are left out. */
-        while (!file->fraction[0] && item && number < file->number) {
-            number++;
-            struct value *next = item->next;
-            of_file = number == file->number ? item : NULL;
-            item = next;
+        if (!file->fraction[0]) {
+            if (!find_item(making, &item, &number, file->number))
+                return false;
+            if (item && number == file->number) {
+                of_file = item;
+                item = item->next;
+                number++;
+            }
         }
         if (!add_message(making, of_file, file))
             return false;
     }
-    return true;
+    return keep_odd(making, &item);
 }
 
 static bool pack_files(const struct packing *packing, const struct message_files *files,
@@ -352,9 +373,17 @@ static bool pack_files(const struct packing *packing, const struct message_files
         return packing_json_mistake(packing, told ? told : holder,
                                     "found another value, expected %s",
                                     told ? "a list of messages" : "an object");
-    if (value_is_string(packing_note(packing, FLOWDIR_MESSAGES_NAME)) && value_is(told, VALUE_LIST))
-        return check_exact(packing, files, told, websocket);
-    struct making making = {packing, files, websocket, 0, value_list(packing->arena)};
+    const struct value *note = packing_note(packing, FLOWDIR_MESSAGES_NAME);
+    bool untouched = false;
+    if (note && !are_untouched(packing, files, note, &untouched))
+        return false;
+    if (untouched && value_is(told, VALUE_LIST))
+        return true;
+    struct making making = {.packing = packing,
+                            .files = files,
+                            .websocket = websocket,
+                            .noted = note != NULL,
+                            .list = value_list(packing->arena)};
     if (!making.list)
         return flow_error_memory(packing->error);
     making.list->offset = told ? told->offset : VALUE_NO_OFFSET;

@@ -82,6 +82,7 @@ def read_messages(folder, messages, at):
 def read_state(folder):
     """The flow's state at version 21, from all files of its directory but summary.json."""
     state = untag(json.loads((folder / "flow.json").read_text()))
+    state.pop("flowfs", None)  # what packing must know; no part of the flow
     if state["type"] == "http":
         read_message(folder, "request", state["request"])
         if state["response"]:

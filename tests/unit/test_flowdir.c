@@ -82,6 +82,9 @@ static void assert_json(struct fixture *fixture, enum flowdir_file file, const c
 {
     json_error_t error;
     json_t *found = parse(fixture, file);
+    /* What packing must know beside: test_flowdir_pack.c. */
+    if (file == FLOWDIR_FLOW)
+        json_object_del(found, "flowfs");
     json_t *wanted = json_loads(expected, 0, &error);
     if (!wanted)
         fail_msg("the test's own JSON: %s, line %d", error.text, error.line);
@@ -380,17 +383,11 @@ static void test_tcp(void **state)
     assert_file(&fixture, FLOWDIR_ERROR, SPAN("reset\nby peer\n"));
     assert_json(
         &fixture, FLOWDIR_FLOW,
-        "{\"messages\": [[true, 1700000000.5], [false, 1700000000.5], [false, 1700000000.5], "
-        "\"no message\", [true, 1700000000.5]], \"error\": {\"timestamp\": 1700000003.5}, "
-        "\"type\": \"tcp\", \"id\": \"an-id\", \"version\": 21}");
-    json_t *json = parse(&fixture, FLOWDIR_SUMMARY);
-    json_t *counts = json_object_get(json, "messages");
-    assert_int_equal(json_integer_value(json_object_get(counts, "from_client")), 2);
-    assert_int_equal(json_integer_value(json_object_get(counts, "from_server")), 2);
-    assert_int_equal(json_integer_value(json_object_get(counts, "size_from_client")), 5);
-    assert_int_equal(json_integer_value(json_object_get(counts, "size_from_server")), 3);
-    assert_string_equal(json_string_value(json_object_get(json, "error")), "reset\nby peer");
-    json_decref(json);
+        "{\"messages\": [[true, {\"bytes\": \"hello\"}, 1700000000.5], "
+        "[false, {\"base64\": \"AAE=\"}, 1700000000.5], [false, {\"base64\": \"/w==\"}, "
+        "1700000000.5], \"no message\", [true, {\"bytes\": \"\"}, 1700000000.5]], \"error\": "
+        "{\"timestamp\": 1700000003.5}, \"type\": \"tcp\", \"id\": \"an-id\", "
+        "\"version\": 21}");
     close_flow(&fixture);
 }
 
