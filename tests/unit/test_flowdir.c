@@ -388,6 +388,14 @@ static void test_tcp(void **state)
         "1700000000.5], \"no message\", [true, {\"bytes\": \"\"}, 1700000000.5]], \"error\": "
         "{\"timestamp\": 1700000003.5}, \"type\": \"tcp\", \"id\": \"an-id\", "
         "\"version\": 21}");
+    json_t *json = parse(&fixture, FLOWDIR_SUMMARY);
+    json_t *counts = json_object_get(json, "messages");
+    assert_int_equal(json_integer_value(json_object_get(counts, "from_client")), 2);
+    assert_int_equal(json_integer_value(json_object_get(counts, "from_server")), 2);
+    assert_int_equal(json_integer_value(json_object_get(counts, "size_from_client")), 5);
+    assert_int_equal(json_integer_value(json_object_get(counts, "size_from_server")), 3);
+    assert_string_equal(json_string_value(json_object_get(json, "error")), "reset\nby peer");
+    json_decref(json);
     close_flow(&fixture);
 }
 
