@@ -3,6 +3,7 @@
 #include "url.h"
 
 #include <errno.h>
+#include <math.h>
 
 enum flow_type flow_type_of_name(struct bytes name)
 {
@@ -195,6 +196,34 @@ bool flow_content_encoding(const struct flow_message *message, struct arena *are
         return false;
     if (!encoding->data)
         *encoding = bytes_make("", 0);
+    return true;
+}
+
+static double end_of(const struct flow *flow)
+{
+    double end = 0;
+    if (flow->type == FLOW_HTTP && flow->response.timestamp_end > 0)
+        return flow->response.timestamp_end;
+    if (flow->type == FLOW_HTTP && flow->response.state)
+        return flow->response.timestamp_start;
+    if (flow->type == FLOW_DNS) {
+        value_to_double(value_get(flow->dns_response, "timestamp"), &end);
+        return end;
+    }
+    if (flow->error)
+        value_to_double(value_get(flow->error, "timestamp"), &end);
+    if (end <= 0 && flow->type != FLOW_HTTP)
+        value_to_double(value_get(flow->server_connection, "timestamp_end"), &end);
+    return end;
+}
+
+bool flow_duration(const struct flow *flow, int64_t *microseconds)
+{
+    double end = end_of(flow);
+    double duration = (end - flow->timestamp_start) * 1e6;
+    if (end <= 0 || flow->timestamp_start <= 0 || !(fabs(duration) < 1e18))
+        return false;
+    *microseconds = (int64_t)floor(duration + 0.5);
     return true;
 }
 

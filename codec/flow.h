@@ -72,6 +72,10 @@ bool flow_fields_get(const struct value *fields, const char *name, struct arena 
 bool flow_content_encoding(const struct flow_message *message, struct arena *arena,
                            struct bytes *encoding);
 
+/* From the start of the flow to the end of the response (HTTP), the answer (DNS), the error or the
+ * connection, in microseconds. False where either is not known. */
+bool flow_duration(const struct flow *flow, int64_t *microseconds);
+
 /* One message of a WebSocket, TCP or UDP flow. */
 struct flow_stream_message {
     const struct value *content;

@@ -2,7 +2,9 @@
  *
  *   summary.json        what a person or jq wants at a glance; derived
  *   flow.json           all of the flow that no other file here holds, exactly (json_text.h)
- *   request.headers     start line, then one header field a line; lines end in LF
+ *   request.headers     start line (`GET https://example.com/a HTTP/1.1`, with the URL by address;
+ *                       `CONNECT example.com:443 HTTP/1.1`), then one header field a line; lines
+ *                       end in LF
  *   request.body        the content, decoded; there if the content was captured, be it empty
  *   request.body.raw    the bytes on the wire, if Content-Encoding names a coding
  *   request.trailers    one field a line, if there are any

@@ -50,19 +50,27 @@ void flowdir_append_field(struct buffer *out, struct bytes name, struct bytes va
     buffer_append_byte(out, '\n');
 }
 
+bool flowdir_shows_url(const struct flow_target *target)
+{
+    return flow_target_form(target) != FLOW_TARGET_AUTHORITY && target->scheme.size &&
+           target->host.size && target->path.size && target->path.data[0] == '/';
+}
+
 void flowdir_append_request_line(struct buffer *out, const struct flow_target *target)
 {
-    enum flow_target_form form = flow_target_form(target);
+    struct buffer url = BUFFER_INIT;
     flowdir_append_in_line(out, target->method);
     buffer_append_byte(out, ' ');
-    if (form == FLOW_TARGET_ABSOLUTE) {
-        flowdir_append_in_line(out, target->scheme);
-        buffer_append_text(out, "://");
-    }
-    if (form != FLOW_TARGET_RELATIVE)
+    if (flowdir_shows_url(target)) {
+        flow_target_url(target, &url);
+        flowdir_append_in_line(out, buffer_bytes(&url));
+    } else if (flow_target_form(target) == FLOW_TARGET_AUTHORITY) {
         flowdir_append_in_line(out, target->authority);
-    if (form != FLOW_TARGET_AUTHORITY)
+    } else {
         flowdir_append_in_line(out, target->path);
+    }
+    out->failed |= url.failed;
+    buffer_free(&url);
     buffer_append_byte(out, ' ');
     flowdir_append_in_line(out, target->http_version);
     buffer_append_byte(out, '\n');
@@ -115,13 +123,12 @@ static void mark_request(const struct flow *flow)
     struct value *path = value_get(flow->request.state, "path");
     bool holds = is_bytes(method) && is_bytes(version) && flowdir_is_token(target->method) &&
                  is_version(target->http_version) && flowdir_holds_in_line(target->path) &&
-                 flowdir_holds_in_line(target->scheme) && flowdir_holds_in_line(target->authority);
-    /* With another start a path could be taken for part of what stands before it. */
-    bool rooted = target->path.size && target->path.data[0] == '/';
-    if (form == FLOW_TARGET_RELATIVE)
-        holds = holds && (rooted || bytes_equal_text(target->path, "*"));
-    if (form == FLOW_TARGET_ABSOLUTE)
-        holds = holds && (rooted || !target->path.size);
+                 flowdir_holds_in_line(target->scheme) && flowdir_holds_in_line(target->host) &&
+                 flowdir_holds_in_line(target->authority);
+    /* With another start a path could be taken for a URL. */
+    if (form != FLOW_TARGET_AUTHORITY)
+        holds = holds && target->path.size &&
+                (target->path.data[0] == '/' || bytes_equal_text(target->path, "*"));
     if (form != FLOW_TARGET_AUTHORITY)
         holds = holds && is_bytes(path);
     if (!holds)

@@ -24,7 +24,11 @@ void flowdir_append_in_line(struct buffer *out, struct bytes text);
 /* One field as a line, with its line break. */
 void flowdir_append_field(struct buffer *out, struct bytes name, struct bytes value);
 
-/* The start lines, with their line breaks (RFC 9112, sections 3 and 4). */
+/* Whether the request line shows the URL by address; else it is the authority of CONNECT, or the
+ * path of a target that makes no URL (`*`, or no host). */
+bool flowdir_shows_url(const struct flow_target *target);
+
+/* The start lines, with their line breaks. */
 void flowdir_append_request_line(struct buffer *out, const struct flow_target *target);
 void flowdir_append_status_line(struct buffer *out, struct bytes http_version, int64_t status_code,
                                 struct bytes reason);

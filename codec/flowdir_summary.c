@@ -1,130 +1,30 @@
 /* summary.json: see flowdir.h. Derived from the rest, so it may leave out and round. */
 #include "flowdir.h"
-#include "json_text.h"
+#include "json_object.h"
+#include "timestamp.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
-#include <math.h>
-#include <time.h>
 
-/* A JSON object that is being written; each member stands on a line of its own. */
-struct object {
-    struct buffer *out;
-    unsigned indent;
-    bool any;
-};
-
-static struct object object_open(struct buffer *out, unsigned indent)
+static void add_time(struct json_object *object, double seconds)
 {
-    buffer_append_byte(out, '{');
-    return (struct object){out, indent, false};
-}
-
-static void object_close(struct object *object)
-{
-    json_append_line(object->out, object->indent);
-    buffer_append_byte(object->out, '}');
-}
-
-static void add_key(struct object *object, const char *key)
-{
-    if (object->any)
-        buffer_append_byte(object->out, ',');
-    object->any = true;
-    json_append_line(object->out, object->indent + 1);
-    buffer_append_byte(object->out, '"');
-    buffer_append_text(object->out, key);
-    buffer_append_text(object->out, "\": ");
-}
-
-static void add_string(struct object *object, const char *key, struct bytes text)
-{
-    add_key(object, key);
-    json_append_string(object->out, text);
-}
-
-static void add_string_or_null(struct object *object, const char *key, struct bytes text)
-{
-    add_key(object, key);
-    if (text.size)
-        json_append_string(object->out, text);
-    else
-        buffer_append_text(object->out, "null");
-}
-
-static void append_integer_or_null(struct buffer *out, bool known, int64_t number)
-{
-    if (!known) {
-        buffer_append_text(out, "null");
-        return;
-    }
-    if (number < 0)
-        buffer_append_byte(out, '-');
-    buffer_append_unsigned(out, number < 0 ? -(uint64_t)number : (uint64_t)number);
-}
-
-static void add_integer(struct object *object, const char *key, int64_t number)
-{
-    add_key(object, key);
-    append_integer_or_null(object->out, true, number);
-}
-
-static void add_size(struct object *object, const char *key, uint64_t size)
-{
-    add_key(object, key);
-    buffer_append_unsigned(object->out, size);
-}
-
-static void append_padded(struct buffer *out, uint64_t number, unsigned digits)
-{
-    uint64_t limit = 10;
-    for (unsigned i = 1; i < digits; i++) {
-        if (number < limit)
-            for (unsigned missing = digits - i; missing; missing--)
-                buffer_append_byte(out, '0');
-        if (number < limit)
-            break;
-        limit *= 10;
-    }
-    buffer_append_unsigned(out, number);
-}
-
-/* ISO 8601 in UTC with microseconds, which is what a double of this size can tell. */
-static void add_time(struct object *object, double seconds)
-{
-    struct tm parts;
-    int64_t micros = fabs(seconds) < 9e9 ? (int64_t)floor(seconds * 1e6 + 0.5) : 0;
+    int64_t micros = timestamp_microseconds(seconds);
     int64_t fraction = (micros % 1000000 + 1000000) % 1000000;
-    time_t whole = (time_t)((micros - fraction) / 1000000);
-    if (!gmtime_r(&whole, &parts))
-        return;
-    const struct {
-        int number;
-        unsigned digits;
-        char end;
-    } fields[] = {
-        {parts.tm_year + 1900, 4, '-'}, {parts.tm_mon + 1, 2, '-'}, {parts.tm_mday, 2, 'T'},
-        {parts.tm_hour, 2, ':'},        {parts.tm_min, 2, ':'},     {parts.tm_sec, 2, '.'},
-        {(int)fraction, 6, 'Z'},
-    };
-    add_key(object, "start");
+    json_add_key(object, "start");
     buffer_append_byte(object->out, '"');
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        append_padded(object->out, (uint64_t)(unsigned)fields[i].number, fields[i].digits);
-        buffer_append_byte(object->out, (uint8_t)fields[i].end);
-    }
+    timestamp_append(object->out, seconds);
     buffer_append_byte(object->out, '"');
-    add_integer(object, "start_epoch", whole);
+    json_add_integer(object, "start_epoch", (micros - fraction) / 1000000);
     buffer_append_byte(object->out, '.');
-    append_padded(object->out, (uint64_t)fraction, 6);
+    timestamp_append_padded(object->out, (uint64_t)fraction, 6);
 }
 
-static void add_address(struct object *object, const char *key, const struct value *connection,
+static void add_address(struct json_object *object, const char *key, const struct value *connection,
                         const char *member)
 {
     struct bytes host;
     int64_t port;
-    add_key(object, key);
+    json_add_key(object, key);
     if (!flow_address(value_get(connection, member), &host, &port) || !host.size || port < 0) {
         buffer_append_text(object->out, "null");
         return;
@@ -137,89 +37,66 @@ static void add_address(struct object *object, const char *key, const struct val
     buffer_append_byte(object->out, '"');
 }
 
-static double flow_end(const struct flow *flow)
+static void add_duration(struct json_object *object, const struct flow *flow)
 {
-    double end = 0;
-    if (flow->type == FLOW_HTTP && flow->response.timestamp_end > 0)
-        return flow->response.timestamp_end;
-    if (flow->type == FLOW_HTTP && flow->response.state)
-        return flow->response.timestamp_start;
-    if (flow->type == FLOW_DNS) {
-        value_to_double(value_get(flow->dns_response, "timestamp"), &end);
-        return end;
-    }
-    if (flow->error)
-        value_to_double(value_get(flow->error, "timestamp"), &end);
-    if (end <= 0 && flow->type != FLOW_HTTP)
-        value_to_double(value_get(flow->server_connection, "timestamp_end"), &end);
-    return end;
-}
-
-static void add_duration(struct object *object, const struct flow *flow)
-{
-    double end = flow_end(flow);
-    double milliseconds = (end - flow->timestamp_start) * 1000;
-    add_key(object, "duration_ms");
-    if (end <= 0 || flow->timestamp_start <= 0 || !(fabs(milliseconds) < 1e15)) {
+    int64_t micros;
+    json_add_key(object, "duration_ms");
+    if (!flow_duration(flow, &micros)) {
         buffer_append_text(object->out, "null");
         return;
     }
-    uint64_t micros = (uint64_t)floor(fabs(milliseconds) * 1000 + 0.5);
-    if (milliseconds < 0 && micros)
-        buffer_append_byte(object->out, '-');
-    buffer_append_unsigned(object->out, micros / 1000);
-    buffer_append_byte(object->out, '.');
-    append_padded(object->out, micros % 1000, 3);
+    timestamp_append_milliseconds(object->out, micros);
 }
 
-static bool add_side(struct object *parent, const char *key, struct flowdir *directory,
+static bool add_side(struct json_object *parent, const char *key, struct flowdir *directory,
                      const struct flow_message *message, struct flowdir_body *body,
                      struct flow_error *error)
 {
-    add_key(parent, key);
+    json_add_key(parent, key);
     if (!message->state) {
         buffer_append_text(parent->out, "null");
         return true;
     }
-    struct object side = object_open(parent->out, parent->indent + 1);
+    struct json_object side = json_object_open(parent->out, parent->indent + 1);
     struct bytes type;
     if (!flow_fields_get(message->headers, "content-type", directory->loaded.arena, &type))
         return flow_error_memory(error);
-    add_string_or_null(&side, "content_type", type);
+    json_add_string_or_null(&side, "content_type", type);
     if (body->content) {
         if (!flowdir_measure(directory, body, error))
             return false;
-        add_size(&side, "size", body->decoded_size);
-        add_size(&side, "size_on_wire", body->content->bytes.size);
+        json_add_size(&side, "size", body->decoded_size);
+        json_add_size(&side, "size_on_wire", body->content->bytes.size);
     } else {
-        add_string_or_null(&side, "size", (struct bytes){NULL, 0});
-        add_string_or_null(&side, "size_on_wire", (struct bytes){NULL, 0});
+        json_add_string_or_null(&side, "size", (struct bytes){NULL, 0});
+        json_add_string_or_null(&side, "size_on_wire", (struct bytes){NULL, 0});
     }
-    add_string_or_null(&side, "encoding", body->encoding);
-    add_key(&side, "decoded");
+    json_add_string_or_null(&side, "encoding", body->encoding);
+    json_add_key(&side, "decoded");
     buffer_append_text(side.out, !body->content ? "null" : body->decodes ? "true" : "false");
     if (body->content && !body->decodes)
-        add_string(&side, "decode_error", bytes_of(body->why_not.message));
-    object_close(&side);
+        json_add_string(&side, "decode_error", bytes_of(body->why_not.message));
+    json_object_close(&side);
     return true;
 }
 
-static bool add_http(struct object *object, struct flowdir *directory, struct flow_error *error)
+static bool add_http(struct json_object *object, struct flowdir *directory,
+                     struct flow_error *error)
 {
     const struct flow *flow = &directory->loaded.flow;
     const struct flow_target *target = &flow->target;
     struct buffer url = BUFFER_INIT;
     flow_target_pretty_url(target, &url);
-    add_string(object, "method", target->method);
-    add_string(object, "url", buffer_bytes(&url));
-    add_string(object, "host", flow_target_pretty_host(target));
-    add_integer(object, "port", flow_target_pretty_port(target));
-    add_string(object, "scheme", target->scheme);
-    add_string(object, "path", target->path);
-    add_key(object, "status");
-    append_integer_or_null(object->out, flow->response.state != NULL, flow->status_code);
-    add_string_or_null(object, "reason", flow->reason);
-    add_string(object, "http_version", target->http_version);
+    json_add_string(object, "method", target->method);
+    json_add_string(object, "url", buffer_bytes(&url));
+    json_add_string(object, "host", flow_target_pretty_host(target));
+    json_add_integer(object, "port", flow_target_pretty_port(target));
+    json_add_string(object, "scheme", target->scheme);
+    json_add_string(object, "path", target->path);
+    json_add_key(object, "status");
+    json_append_integer_or_null(object->out, flow->response.state != NULL, flow->status_code);
+    json_add_string_or_null(object, "reason", flow->reason);
+    json_add_string(object, "http_version", target->http_version);
     object->out->failed |= url.failed;
     buffer_free(&url);
     return add_side(object, "request", directory, &flow->request, &directory->request, error) &&
@@ -266,20 +143,20 @@ static void append_dns_data(struct buffer *out, int64_t type, struct bytes data)
     }
 }
 
-static void add_dns(struct object *object, const struct flow *flow)
+static void add_dns(struct json_object *object, const struct flow *flow)
 {
     int64_t number = 0;
     const struct value *question = value_item(value_get(flow->dns_request, "questions"), 0);
     const struct value *answers = value_get(flow->dns_response, "answers");
-    add_string(object, "host", value_string(value_get(question, "name")));
+    json_add_string(object, "host", value_string(value_get(question, "name")));
     value_to_int64(value_get(question, "type"), &number);
-    add_key(object, "query_type");
+    json_add_key(object, "query_type");
     append_dns_type(object->out, number);
-    add_key(object, "response_code");
-    append_integer_or_null(object->out,
-                           value_to_int64(value_get(flow->dns_response, "response_code"), &number),
-                           number);
-    add_key(object, "answers");
+    json_add_key(object, "response_code");
+    json_append_integer_or_null(
+        object->out, value_to_int64(value_get(flow->dns_response, "response_code"), &number),
+        number);
+    json_add_key(object, "answers");
     buffer_append_byte(object->out, '[');
     for (const struct value *answer = value_is(answers, VALUE_LIST) ? answers->first : NULL; answer;
          answer = answer->next) {
@@ -292,16 +169,16 @@ static void add_dns(struct object *object, const struct flow *flow)
     buffer_append_byte(object->out, ']');
 }
 
-static void add_stream(struct object *object, const struct flow *flow)
+static void add_stream(struct json_object *object, const struct flow *flow)
 {
     struct bytes host = {NULL, 0};
     int64_t port = 0;
     flow_address(value_get(flow->server_connection, "address"), &host, &port);
-    add_string_or_null(object, "host", host);
-    add_integer(object, "port", port);
+    json_add_string_or_null(object, "host", host);
+    json_add_integer(object, "port", port);
 }
 
-static void add_messages(struct object *object, const struct flowdir *directory)
+static void add_messages(struct json_object *object, const struct flowdir *directory)
 {
     uint64_t counts[2] = {0, 0};
     uint64_t sizes[2] = {0, 0};
@@ -310,16 +187,16 @@ static void add_messages(struct object *object, const struct flowdir *directory)
         counts[message.from_client]++;
         sizes[message.from_client] += message.content->bytes.size;
     }
-    add_key(object, "messages");
-    struct object messages = object_open(object->out, object->indent + 1);
-    add_size(&messages, "from_client", counts[1]);
-    add_size(&messages, "from_server", counts[0]);
-    add_size(&messages, "size_from_client", sizes[1]);
-    add_size(&messages, "size_from_server", sizes[0]);
-    object_close(&messages);
+    json_add_key(object, "messages");
+    struct json_object messages = json_object_open(object->out, object->indent + 1);
+    json_add_size(&messages, "from_client", counts[1]);
+    json_add_size(&messages, "from_server", counts[0]);
+    json_add_size(&messages, "size_from_client", sizes[1]);
+    json_add_size(&messages, "size_from_server", sizes[0]);
+    json_object_close(&messages);
 }
 
-static void add_connection(struct object *object, const struct flow *flow)
+static void add_connection(struct json_object *object, const struct flow *flow)
 {
     const struct value *client = flow->client_connection;
     const struct value *server = flow->server_connection;
@@ -329,32 +206,32 @@ static void add_connection(struct object *object, const struct flow *flow)
     bool tls = value_is_true(value_get(client, "tls")) || value_is_true(value_get(server, "tls"));
     const struct value *secured = value_is_true(value_get(client, "tls")) ? client : server;
     struct bytes none = {NULL, 0};
-    add_string_or_null(object, "tls_version",
-                       tls ? value_string(value_get(secured, "tls_version")) : none);
-    add_string_or_null(object, "sni", value_string(value_get(client, "sni")));
-    add_string_or_null(object, "alpn", value_string(value_get(client, "alpn")));
+    json_add_string_or_null(object, "tls_version",
+                            tls ? value_string(value_get(secured, "tls_version")) : none);
+    json_add_string_or_null(object, "sni", value_string(value_get(client, "sni")));
+    json_add_string_or_null(object, "alpn", value_string(value_get(client, "alpn")));
 }
 
-static void add_remarks(struct object *object, const struct flow *flow)
+static void add_remarks(struct json_object *object, const struct flow *flow)
 {
-    add_key(object, "error");
+    json_add_key(object, "error");
     if (flow->error)
         json_append_string(object->out, value_string(value_get(flow->error, "msg")));
     else
         buffer_append_text(object->out, "null");
-    add_string(object, "marked", value_string(value_get(flow->state, "marked")));
-    add_string(object, "comment", value_string(value_get(flow->state, "comment")));
-    add_string_or_null(object, "replay", value_string(value_get(flow->state, "is_replay")));
+    json_add_string(object, "marked", value_string(value_get(flow->state, "marked")));
+    json_add_string(object, "comment", value_string(value_get(flow->state, "comment")));
+    json_add_string_or_null(object, "replay", value_string(value_get(flow->state, "is_replay")));
 }
 
 bool flowdir_render_summary(struct flowdir *directory, struct buffer *out, struct flow_error *error)
 {
     const struct flow *flow = &directory->loaded.flow;
-    struct object object = object_open(out, 0);
-    add_string(&object, "id", flow->id);
-    add_string(&object, "type", flow->websocket ? bytes_of("websocket") : flow->type_name);
-    add_string(&object, "capture", bytes_of(directory->capture_name));
-    add_size(&object, "number", directory->number);
+    struct json_object object = json_object_open(out, 0);
+    json_add_string(&object, "id", flow->id);
+    json_add_string(&object, "type", flow->websocket ? bytes_of("websocket") : flow->type_name);
+    json_add_string(&object, "capture", bytes_of(directory->capture_name));
+    json_add_size(&object, "number", directory->number);
     if (flow->type == FLOW_HTTP) {
         if (!add_http(&object, directory, error))
             return false;
@@ -369,7 +246,7 @@ bool flowdir_render_summary(struct flowdir *directory, struct buffer *out, struc
     add_remarks(&object, flow);
     if (flow->messages)
         add_messages(&object, directory);
-    object_close(&object);
+    json_object_close(&object);
     buffer_append_byte(out, '\n');
     return !out->failed || flow_error_memory(error);
 }

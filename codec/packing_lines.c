@@ -256,7 +256,9 @@ static void show_start_line(const struct packing_side *side, struct buffer *out)
         .authority = member_of(side, "authority"),
         .path = member_of(side, "path"),
         .http_version = member_of(side, "http_version"),
+        .host = member_of(side, "host"),
     };
+    value_to_int64(value_get(side->dict, "port"), &target.port);
     flowdir_append_request_line(out, &target);
 }
 

@@ -117,54 +117,66 @@ static bool put_rooted_path(const struct packing *packing, const struct packing_
     return put_path(packing, side, bytes_make(rooted, path.size + 1));
 }
 
-static bool set_absolute(const struct packing *packing, const struct packing_side *side,
-                         struct bytes target)
+/* A URL by address, as no line here showed it: the request goes elsewhere. An authority (HTTP/2's
+ * `:authority`, or of a request to a proxy) goes with it, as in mitmproxy; a Host field stands in
+ * the same file for whoever edits it. */
+static bool set_url(const struct packing *packing, const struct packing_side *side,
+                    struct bytes target)
 {
     struct bytes scheme, authority, host;
     struct bytes path = target;
     uint16_t port;
-    const char *expected = "/path, http://host[:port]/path or *";
     if (!split_absolute(&path, &scheme, &authority) ||
         !flow_target_split_authority(authority, &host, &port) || !bytes_are_utf8(host))
-        return fail(packing, side, target, expected);
+        return fail(packing, side, target, "http://host[:port]/path, /path or *");
     int64_t standard = flow_target_default_port(scheme);
     if (!port && !standard)
         return fail(packing, side, target, "http, https or a port");
-    /* mitmproxy's proxy sends a request on in origin form, but for HTTP/2 and above. */
-    bool origin = packing->by_hand && flowdir_is_http_1(member_of(side, "http_version"));
+    bool multiplexed = !flowdir_is_http_1(member_of(side, "http_version"));
+    if ((member_of(side, "authority").size || (packing->by_hand && multiplexed)) &&
+        !put_bytes(packing, side, "authority", authority))
+        return false;
     return put_bytes(packing, side, "scheme", scheme) &&
-           put_bytes(packing, side, "authority", origin ? bytes_make("", 0) : authority) &&
            put_address(packing, side, host, port ? port : standard) &&
            put_rooted_path(packing, side, path);
 }
 
-static bool is_prefix(const struct packing_side *side, struct bytes target, struct bytes *path)
+/* Whether the target is the URL that flow.json's address and the path behind it make. */
+static bool is_same_address(const struct packing *packing, const struct packing_side *side,
+                            struct bytes target, struct bytes *path, bool *same)
 {
-    struct bytes scheme = member_of(side, "scheme"), authority = member_of(side, "authority");
-    *path = target;
-    if (!authority.size || !starts_with(*path, scheme))
-        return false;
-    *path = bytes_make(path->data + scheme.size, path->size - scheme.size);
-    if (!starts_with(*path, bytes_of("://")))
-        return false;
-    *path = bytes_make(path->data + 3, path->size - 3);
-    if (!starts_with(*path, authority))
-        return false;
-    *path = bytes_make(path->data + authority.size, path->size - authority.size);
-    return !path->size || path->data[0] == '/';
+    struct buffer url = BUFFER_INIT;
+    struct flow_target told = {
+        .method = bytes_of("GET"),
+        .scheme = member_of(side, "scheme"),
+        .host = member_of(side, "host"),
+        .path = bytes_of("/"),
+    };
+    *same = false;
+    if (!flowdir_shows_url(&told))
+        return true;
+    value_to_int64(value_get(side->dict, "port"), &told.port);
+    flow_target_url(&told, &url);
+    *same = !url.failed && starts_with(target, buffer_bytes(&url));
+    if (*same)
+        *path = bytes_make(target.data + url.size - 1, target.size - url.size + 1);
+    bool done = !url.failed;
+    buffer_free(&url);
+    return done || flow_error_memory(packing->error);
 }
 
 bool packing_target(const struct packing *packing, const struct packing_side *side,
                     struct bytes target)
 {
     struct bytes path;
+    bool same;
     if (bytes_equal_ignoring_case(member_of(side, "method"), "connect"))
         return set_tunnel(packing, side, target);
-    if (is_prefix(side, target, &path))
+    if (!is_same_address(packing, side, target, &path, &same))
+        return false;
+    if (same)
         return put_path(packing, side, path);
     if ((target.size && target.data[0] == '/') || bytes_equal_text(target, "*"))
-        return (!member_of(side, "authority").size ||
-                put_bytes(packing, side, "authority", bytes_make("", 0))) &&
-               put_path(packing, side, target);
-    return set_absolute(packing, side, target);
+        return put_path(packing, side, target);
+    return set_url(packing, side, target);
 }

@@ -24,6 +24,7 @@ struct index {
     struct hash_table hosts_by_site; /* hosts under the bytes that their name was made from */
     struct bytes *host_sites;        /* of the writer */
     size_t host_sites_capacity;
+    struct buffer site; /* of the flow that is being added */
     struct bytes *strings;
     uint32_t string_count;
     uint64_t seed;       /* of the tables: a capture must not be able to aim at one slot */
@@ -65,6 +66,7 @@ void index_close(struct index *index)
     free(index->host_segments);
     free(index->strings);
     free(index->host_sites);
+    buffer_free(&index->site);
     hash_table_close(&index->flows_by_name);
     hash_table_close(&index->hosts_by_name);
     hash_table_close(&index->hosts_by_site);
@@ -119,33 +121,37 @@ size_t index_footprint(const struct index *index)
            index->hosts_by_site.footprint;
 }
 
-static int hex_digit(uint8_t byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
+/* What a lower-case hexadecimal digit stands for, plus 16; 0 for other bytes. */
+static const uint8_t hex_digits[256] = {
+    ['0'] = 16, ['1'] = 17, ['2'] = 18, ['3'] = 19, ['4'] = 20, ['5'] = 21, ['6'] = 22, ['7'] = 23,
+    ['8'] = 24, ['9'] = 25, ['a'] = 26, ['b'] = 27, ['c'] = 28, ['d'] = 29, ['e'] = 30, ['f'] = 31,
+};
+
+/* Where the two digits of each byte stand. */
+static const uint8_t uuid_positions[16] = {0,  2,  4,  6,  9,  11, 14, 16,
+                                           19, 21, 24, 26, 28, 30, 32, 34};
 
 static bool is_dash_position(size_t i)
 {
     return i == 8 || i == 13 || i == 18 || i == 23;
 }
 
-/* Only the canonical lower-case form: others would not come back as they were. */
+/* Only the canonical lower-case form: others would not come back as they were. Each id of a capture
+ * comes by here, so there is one look at the end instead of one for each digit. */
 static bool parse_uuid(struct bytes text, uint8_t uuid[16])
 {
-    if (text.size != 36)
+    const uint8_t *digits = text.data;
+    unsigned valid = 16;
+    if (text.size != 36 || digits[8] != '-' || digits[13] != '-' || digits[18] != '-' ||
+        digits[23] != '-')
         return false;
-    for (size_t i = 0, half = 0; i < 36; i++) {
-        int digit = hex_digit(text.data[i]);
-        if (is_dash_position(i) ? text.data[i] != '-' : digit < 0)
-            return false;
-        if (is_dash_position(i))
-            continue;
-        uuid[half / 2] = (uint8_t)(half % 2 ? uuid[half / 2] | digit : digit << 4);
-        half++;
+    for (size_t i = 0; i < 16; i++) {
+        unsigned high = hex_digits[digits[uuid_positions[i]]];
+        unsigned low = hex_digits[digits[uuid_positions[i] + 1]];
+        valid &= high & low;
+        uuid[i] = (uint8_t)((high & 15) << 4 | (low & 15));
     }
-    return true;
+    return valid;
 }
 
 static void format_uuid(const uint8_t uuid[16], char text[36])
@@ -178,18 +184,21 @@ void index_flow_name(const struct index *index, uint32_t flow, struct name *name
     flow_name(record, record->copy, name);
 }
 
+static uint64_t hash_uuid(const struct index *index, uint32_t host, const uint8_t uuid[16])
+{
+    uint64_t halves[2];
+    memcpy(halves, uuid, sizeof halves);
+    uint64_t hash = (halves[0] ^ (index->seed + host)) * 0x9E3779B97F4A7C15u;
+    hash = (hash ^ hash >> 32 ^ halves[1]) * 0xD6E8FEB86659FD93u;
+    return hash ^ hash >> 29;
+}
+
 /* Of a flow's name in its host. Nearly all names are UUIDs, whose 16 bytes need no walk. */
 static uint64_t hash_flow_name(const struct index *index, uint32_t host, struct bytes name)
 {
     uint8_t uuid[16];
-    uint64_t halves[2];
-    uint64_t seed = index->seed + host;
-    if (!parse_uuid(name, uuid))
-        return bytes_hash(name, seed);
-    memcpy(halves, uuid, sizeof halves);
-    uint64_t hash = (halves[0] ^ seed) * 0x9E3779B97F4A7C15u;
-    hash = (hash ^ hash >> 32 ^ halves[1]) * 0xD6E8FEB86659FD93u;
-    return hash ^ hash >> 29;
+    return parse_uuid(name, uuid) ? hash_uuid(index, host, uuid)
+                                  : bytes_hash(name, index->seed + host);
 }
 
 struct flow_key {
@@ -318,18 +327,15 @@ static bool add_host(struct index *index, struct bytes site, uint32_t *number,
 static bool find_or_add_host(struct index *index, const struct flow_glance *glance,
                              uint32_t *number, struct flow_error *error)
 {
-    struct buffer site = BUFFER_INIT;
-    flow_glance_site(glance, &site);
-    bool done = !site.failed || flow_error_memory(error);
-    if (done) {
-        struct host_key key = {index, site.size ? buffer_bytes(&site) : bytes_make("", 0)};
-        *number = hash_table_find(&index->hosts_by_site, bytes_hash(key.text, index->seed),
-                                  host_site_equal, &key);
-        if (*number == HASH_TABLE_NONE)
-            done = add_host(index, key.text, number, error);
-    }
-    buffer_free(&site);
-    return done;
+    struct buffer *site = &index->site;
+    site->size = 0;
+    flow_glance_site(glance, site);
+    if (site->failed)
+        return flow_error_memory(error);
+    struct host_key key = {index, site->size ? buffer_bytes(site) : bytes_make("", 0)};
+    *number = hash_table_find(&index->hosts_by_site, bytes_hash(key.text, index->seed),
+                              host_site_equal, &key);
+    return *number != HASH_TABLE_NONE || add_host(index, key.text, number, error);
 }
 
 /* Few distinct strings are expected, and they are short. String 0, which is empty, stands for all
@@ -399,7 +405,9 @@ static uint64_t name_flow(struct index *index, struct index_flow *flow)
 {
     struct name name;
     flow_name(flow, 1, &name);
-    uint64_t hash = hash_flow_name(index, flow->host, name_bytes(&name));
+    uint64_t hash = flow->id_form == INDEX_ID_UUID
+                        ? hash_uuid(index, flow->host, flow->id.uuid)
+                        : hash_flow_name(index, flow->host, name_bytes(&name));
     uint32_t first = find_flow(index, flow->host, name_bytes(&name), hash);
     if (first == INDEX_NONE)
         return hash;

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FEWEST_WORKERS 4
@@ -95,6 +96,9 @@ int ll_loop(struct fuse_session *session)
     end_workers(workers, started);
     for (size_t i = 0; i < started && !result; i++)
         result = workers[i].result;
+    /* Each worker has sent its signal, and one that is left pending would end the program now. */
+    while (sigtimedwait(&signals, NULL, &(struct timespec){0}) > 0)
+        ;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return result;
 }

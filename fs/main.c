@@ -173,6 +173,19 @@ static struct fuse_session *open_session(struct server *server)
     return session;
 }
 
+/* From before the mount is there until somebody waits for them, signals that ask us to end are kept
+ * waiting: one that ended the program at once would leave a dead mount behind. Threads inherit
+ * this. */
+static void hold_signals(int how)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(how, &signals, NULL);
+}
+
 /* Without threads a signal ends libfuse's loop through its own handlers. */
 static int serve(struct server *server)
 {
@@ -181,6 +194,7 @@ static int serve(struct server *server)
         return ll_loop(session);
     if (fuse_set_signal_handlers(session) < 0)
         return -errno;
+    hold_signals(SIG_UNBLOCK);
     int result = fuse_session_loop(session);
     fuse_remove_signal_handlers(session);
     /* A signal ends the loop with its number: that is how one stops. */
@@ -213,6 +227,7 @@ static enum exit_code mount_and_serve(struct server *server)
         fprintf(stderr, "flowfs: cannot set up FUSE with these mount options\n");
         return code;
     }
+    hold_signals(SIG_BLOCK);
     if (fuse_session_mount(server->mount.session, server->mountpoint) == 0) {
         int result = serve_and_follow(server);
         code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;

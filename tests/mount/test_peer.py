@@ -42,8 +42,8 @@ def start_line(request):
     data = request.data
     if request.method == "CONNECT":
         return b"%s %s %s\n" % (data.method, data.authority, data.http_version)
-    prefix = data.scheme + b"://" + data.authority if data.authority else b""
-    return b"%s %s%s %s\n" % (data.method, prefix, data.path, data.http_version)
+    url = request.url.encode("utf-8", "surrogateescape") if data.path.startswith(b"/") and data.host else data.path
+    return b"%s %s %s\n" % (data.method, url, data.http_version)
 
 
 def message_files(side, message, first_line):

@@ -162,7 +162,7 @@ static void test_simple(void **state)
     struct fixture fixture = open_flow(&text);
     assert_files(&fixture, "sfqb--QB-----");
     assert_file(&fixture, FLOWDIR_REQUEST_HEADERS,
-                SPAN("GET /a b?c HTTP/1.1\nHost: example.com\n"));
+                SPAN("GET http://example.com/a b?c HTTP/1.1\nHost: example.com\n"));
     assert_file(&fixture, FLOWDIR_RESPONSE_HEADERS,
                 SPAN("HTTP/1.1 200 OK\nContent-Type: text/plain\nx-Two: \nx-Two: a: b \xFF\n"));
     /* What the other files hold is not here: start lines, headers, contents. */
@@ -204,7 +204,7 @@ static bool flow_has_headers(const struct bytes *fields, size_t count, const cha
     buffer_free(&headers);
     struct fixture fixture = open_flow(&text);
     struct buffer expected = BUFFER_INIT;
-    buffer_append_text(&expected, "GET / HTTP/1.1\n");
+    buffer_append_text(&expected, "GET http://example.com/ HTTP/1.1\n");
     buffer_append_text(&expected, shown);
     assert_file(&fixture, FLOWDIR_REQUEST_HEADERS, buffer_bytes(&expected));
     buffer_free(&expected);
@@ -243,7 +243,8 @@ static void test_start_line(void **state)
     struct test_flow flow = {.id = "s", .path = "/a\r\nb"};
     put_flow(&text, &flow);
     struct fixture fixture = open_flow(&text);
-    assert_file(&fixture, FLOWDIR_REQUEST_HEADERS, SPAN("GET /a??b HTTP/1.1\nHost: example.com\n"));
+    assert_file(&fixture, FLOWDIR_REQUEST_HEADERS,
+                SPAN("GET http://example.com/a??b HTTP/1.1\nHost: example.com\n"));
     json_t *json = parse(&fixture, FLOWDIR_FLOW);
     const json_t *request = json_object_get(json, "request");
     const char *path =

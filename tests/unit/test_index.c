@@ -287,8 +287,9 @@ static void *read_along(void *context)
     bool last = false;
     do {
         last = atomic_load(&shared->done);
-        uint32_t hosts = index_host_count(shared->index);
+        /* In this order: each flow that is counted has a host that is. */
         uint32_t flows = index_flow_count(shared->index);
+        uint32_t hosts = index_host_count(shared->index);
         if (!flows)
             continue;
         uint32_t host = test_random(&chance) % hosts;
