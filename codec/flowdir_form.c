@@ -113,29 +113,92 @@ static bool is_version(struct bytes http_version)
            memcmp(http_version.data, "HTTP/", 5) == 0;
 }
 
+bool flowdir_split_url(struct bytes url, struct flow_target *target)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (int i = 0; i < 2; i++) {
+        size_t start = strlen(schemes[i]);
+        if (url.size < start || memcmp(url.data, schemes[i], start) != 0)
+            continue;
+        size_t end = start;
+        while (end < url.size && !memchr("/?#", url.data[end], 3))
+            end++;
+        size_t colon = end;
+        while (colon > start && url.data[colon - 1] >= '0' && url.data[colon - 1] <= '9')
+            colon--;
+        bool has_port = colon > start && colon < end && url.data[colon - 1] == ':';
+        target->scheme = bytes_make(url.data, start - 3);
+        target->authority = bytes_make(url.data + start, end - start);
+        target->host = bytes_make(url.data + start, (has_port ? colon - 1 : end) - start);
+        target->path = bytes_make(url.data + end, url.size - end);
+        target->port = has_port ? 0 : flow_target_default_port(target->scheme);
+        for (size_t at = colon; has_port && at < end && target->port <= UINT16_MAX; at++)
+            target->port = target->port * 10 + url.data[at] - '0';
+        return target->host.size && target->port <= UINT16_MAX;
+    }
+    return false;
+}
+
+/* Whether flowdir_split_url gets out of the URL that is shown what was put into it. */
+static bool is_url_exact(const struct flow *flow)
+{
+    char digits[8];
+    const struct flow_target *target = &flow->target;
+    const struct value *port = value_get(flow->request.state, "port");
+    if (!is_bytes(value_get(flow->request.state, "scheme")) ||
+        !value_is(value_get(flow->request.state, "host"), VALUE_TEXT) ||
+        !value_is(port, VALUE_INT) || !flow_target_default_port(target->scheme) ||
+        target->host.data[0] == '[' || !bytes_are_utf8(target->host))
+        return false;
+    for (size_t i = 0; i < target->host.size; i++)
+        if (memchr("/?#:", target->host.data[i], 4))
+            return false;
+    snprintf(digits, sizeof digits, "%u", (unsigned)(target->port & UINT16_MAX));
+    return bytes_equal_text(port->bytes, digits);
+}
+
+/* Whether the authority is what stands between scheme and path of the URL that is shown. */
+static bool is_in_url(const struct flow_target *target)
+{
+    char port[24] = "";
+    size_t host = target->host.size;
+    if (target->port != flow_target_default_port(target->scheme))
+        snprintf(port, sizeof port, ":%" PRId64, target->port);
+    return target->authority.size == host + strlen(port) &&
+           memcmp(target->authority.data, target->host.data, host) == 0 &&
+           memcmp(target->authority.data + host, port, strlen(port)) == 0;
+}
+
 /* The start line is told in one place, so that an edit of it is no riddle. */
 static void mark_request(const struct flow *flow)
 {
     const struct flow_target *target = &flow->target;
-    enum flow_target_form form = flow_target_form(target);
-    struct value *method = value_get(flow->request.state, "method");
-    struct value *version = value_get(flow->request.state, "http_version");
-    struct value *path = value_get(flow->request.state, "path");
+    const struct value *request = flow->request.state;
+    bool tunnel = flow_target_form(target) == FLOW_TARGET_AUTHORITY;
+    bool url = flowdir_shows_url(target);
+    struct value *method = value_get(request, "method");
+    struct value *version = value_get(request, "http_version");
+    struct value *path = value_get(request, "path");
     bool holds = is_bytes(method) && is_bytes(version) && flowdir_is_token(target->method) &&
                  is_version(target->http_version) && flowdir_holds_in_line(target->path) &&
-                 flowdir_holds_in_line(target->scheme) && flowdir_holds_in_line(target->host) &&
-                 flowdir_holds_in_line(target->authority);
+                 flowdir_holds_in_line(target->host) && flowdir_holds_in_line(target->authority);
     /* With another start a path could be taken for a URL. */
-    if (form != FLOW_TARGET_AUTHORITY)
-        holds = holds && target->path.size &&
+    if (!tunnel)
+        holds = holds && is_bytes(path) && target->path.size &&
                 (target->path.data[0] == '/' || bytes_equal_text(target->path, "*"));
-    if (form != FLOW_TARGET_AUTHORITY)
-        holds = holds && is_bytes(path);
-    if (!holds)
+    if (!holds || (url && !is_url_exact(flow)))
         return;
     method->elsewhere = version->elsewhere = true;
-    if (form != FLOW_TARGET_AUTHORITY)
+    if (!tunnel)
         path->elsewhere = true;
+    if (!url)
+        return;
+    value_get(request, "scheme")->elsewhere = value_get(request, "host")->elsewhere =
+        value_get(request, "port")->elsewhere = true;
+    /* An edit of the URL then takes it along: HTTP/2's `:authority` is shown nowhere else. */
+    struct value *authority = value_get(request, "authority");
+    if (is_bytes(authority) && is_in_url(target))
+        authority->elsewhere = true;
 }
 
 static bool is_status(const struct value *status)
@@ -313,6 +376,10 @@ static void trial_place(struct trial *trial, const char *const *order, const cha
 /* What is in files, or made up when it is missing. */
 static bool has_needed(const struct value *dict, enum flowdir_dict which)
 {
+    static const char *const address[] = {"scheme", "host", "port", "authority", "path"};
+    for (size_t i = 0; which == FLOWDIR_REQUEST && i < sizeof address / sizeof *address; i++)
+        if (!value_get(dict, address[i]))
+            return false;
     if (which == FLOWDIR_REQUEST || which == FLOWDIR_RESPONSE)
         return value_get(dict, "content") && value_get(dict, "trailers");
     return which != FLOWDIR_STATE || value_get(dict, "response") ||

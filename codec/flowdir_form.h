@@ -28,6 +28,10 @@ void flowdir_append_field(struct buffer *out, struct bytes name, struct bytes va
  * path of a target that makes no URL (`*`, or no host). */
 bool flowdir_shows_url(const struct flow_target *target);
 
+/* Takes such a URL apart: fills scheme, host, port, path, and authority with what stands between
+ * scheme and path. The path may be empty. False if it is no URL of http or https with a host. */
+bool flowdir_split_url(struct bytes url, struct flow_target *target);
+
 /* The start lines, with their line breaks. */
 void flowdir_append_request_line(struct buffer *out, const struct flow_target *target);
 void flowdir_append_status_line(struct buffer *out, struct bytes http_version, int64_t status_code,

@@ -123,32 +123,23 @@ static bool pack_message(const struct packing *packing, const struct packing_sid
            packing_trailers(packing, side);
 }
 
-/* What a request line alone does not say is in the Host field, and the other way round. */
-static bool finish_request(const struct packing *packing, struct value *request)
+static bool put_address(const struct packing *packing, struct value *request, struct bytes host,
+                        uint16_t port)
 {
-    struct bytes host, field = bytes_make("", 0);
-    uint16_t port;
+    struct arena *arena = packing->arena;
+    struct bytes scheme = bytes_of(port == 443 ? "https" : "http");
+    return packing_put(packing, request, FLOWDIR_REQUEST, "scheme", value_bytes(arena, scheme)) &&
+           packing_put(packing, request, FLOWDIR_REQUEST, "host", value_text(arena, host)) &&
+           packing_put(packing, request, FLOWDIR_REQUEST, "port",
+                       value_int(arena, port ? port : 80));
+}
+
+/* HTTP/1.1 asks for a Host field. */
+static bool add_host(const struct packing *packing, struct value *request)
+{
     struct value *fields = value_get(request, "headers");
-    struct bytes name = value_string(value_get(request, "host"));
-    if (!flow_fields_get(fields, "host", packing->arena, &field))
-        return flow_error_memory(packing->error);
-    if (!name.size && field.size && flow_target_split_authority(field, &host, &port)) {
-        struct bytes scheme = bytes_of(port == 443 ? "https" : "http");
-        return (value_set(packing->arena, request, "host", value_text(packing->arena, host)) &&
-                value_set(packing->arena, request, "port",
-                          value_int(packing->arena, port ? port : 80)) &&
-                value_set(packing->arena, request, "scheme",
-                          value_bytes(packing->arena, scheme))) ||
-               flow_error_memory(packing->error);
-    }
-    if (!name.size)
-        return packing_mistake(packing, "request.headers", 1,
-                               "found no host, expected a target as http://example.com/ or a Host "
-                               "field");
-    if (field.data || value_string(value_get(request, "authority")).size)
-        return true;
     struct flow_target target = {.scheme = value_string(value_get(request, "scheme")),
-                                 .host = name};
+                                 .host = value_string(value_get(request, "host"))};
     struct buffer site = BUFFER_INIT;
     value_to_int64(value_get(request, "port"), &target.port);
     flow_target_site(&target, &site);
@@ -160,6 +151,26 @@ static bool finish_request(const struct packing *packing, struct value *request)
     bool done = kept.data && value_append(item, value_bytes(packing->arena, bytes_of("Host"))) &&
                 value_append(item, value_bytes(packing->arena, kept)) && value_append(fields, item);
     return done || flow_error_memory(packing->error);
+}
+
+/* A request line without host leaves it to the Host field, and the other way round. */
+static bool finish_request(const struct packing *packing, struct value *request)
+{
+    struct bytes host, field;
+    uint16_t port;
+    bool has_host = value_get(request, "host");
+    if (!packing->by_hand && (has_host || !packing_had(packing, FLOWDIR_REQUEST, "host")))
+        return true;
+    if (!flow_fields_get(value_get(request, "headers"), "host", packing->arena, &field))
+        return flow_error_memory(packing->error);
+    if (has_host)
+        return field.data || value_string(value_get(request, "authority")).size ||
+               add_host(packing, request);
+    if (field.size && flow_target_split_authority(field, &host, &port))
+        return put_address(packing, request, host, port);
+    return packing_mistake(packing, "request.headers", 1,
+                           "found no host, expected a target as http://example.com/ or a Host "
+                           "field");
 }
 
 static bool pack_request(const struct packing *packing)
@@ -179,8 +190,7 @@ static bool pack_request(const struct packing *packing)
     if (!packing_has(packing, FLOWDIR_REQUEST_HEADERS))
         return packing_mistake(packing, "request.headers", 0,
                                "found no such file, expected the request line and header fields");
-    return pack_message(packing, &side) &&
-           (!packing->by_hand || finish_request(packing, side.dict));
+    return pack_message(packing, &side) && finish_request(packing, side.dict);
 }
 
 /* Without response.headers there is no response. */

@@ -29,8 +29,7 @@ static const char common[] =
 
 /* What lines and files tell is not in these. */
 static const char http[] =
-    "{\"request\": {\"timestamp_start\": 0.0, \"timestamp_end\": 0.0, \"host\": \"\", \"port\": 0, "
-    "\"scheme\": {\"bytes\": \"\"}, \"authority\": {\"bytes\": \"\"}}, \"response\": null, "
+    "{\"request\": {\"timestamp_start\": 0.0, \"timestamp_end\": 0.0}, \"response\": null, "
     "\"websocket\": null}";
 static const char response[] = "{\"timestamp_start\": 0.0, \"timestamp_end\": 0.0}";
 static const char websocket[] =

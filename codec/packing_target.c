@@ -1,8 +1,6 @@
-/* The target of a request line: where the request goes. flow.json holds scheme, authority, host and
- * port; the line says them again, and says so when it was edited. */
+/* The target of a request line: where the request goes. A URL tells scheme, host, port and path;
+ * else flow.json holds the first three. */
 #include "packing.h"
-
-#include "url.h"
 
 static struct bytes member_of(const struct packing_side *side, const char *key)
 {
@@ -15,12 +13,6 @@ static bool put(const struct packing *packing, const struct packing_side *side, 
     if (!member)
         return flow_error_memory(packing->error);
     return packing_put(packing, side->dict, side->which, key, member);
-}
-
-static bool put_bytes(const struct packing *packing, const struct packing_side *side,
-                      const char *key, struct bytes bytes)
-{
-    return put(packing, side, key, value_bytes(packing->arena, bytes));
 }
 
 static bool starts_with(struct bytes text, struct bytes start)
@@ -37,37 +29,29 @@ static bool fail(const struct packing *packing, const struct packing_side *side,
                            expected);
 }
 
-/* flow.json may hold a path of its own: of a CONNECT that is none any more it is empty. */
-static bool put_path(const struct packing *packing, const struct packing_side *side,
-                     struct bytes path)
+/* Puts what the line says, unless flow.json says something else. It may hold what a tunnel that is
+ * none any more has: an empty path, and where the tunnel led to. */
+static bool put_told(const struct packing *packing, const struct packing_side *side,
+                     const char *key, struct value *member, bool was_tunnel)
 {
-    const struct value *told = value_get(side->dict, "path");
+    const struct value *told = value_get(side->dict, key);
     char here[PACKING_EXCERPT], there[PACKING_EXCERPT];
-    if (!told || member_of(side, "path").size == 0)
-        return put_bytes(packing, side, "path", path);
-    if (told->kind == VALUE_BYTES && bytes_equal(told->bytes, path))
+    if (!member)
+        return flow_error_memory(packing->error);
+    if (!told || was_tunnel)
+        return packing_put(packing, side->dict, side->which, key, member);
+    if (told->kind == member->kind && bytes_equal(told->bytes, member->bytes))
         return true;
     return packing_json_mistake(
-        packing, told,
-        "found path \"%s\", but %s:1 says \"%s\"; expected it there alone: remove it",
-        packing_excerpt(value_string(told), here), flowdir_file_name(side->headers),
-        packing_excerpt(path, there));
+        packing, told, "found %s \"%s\", but %s:1 says \"%s\"; expected it there alone: remove it",
+        key, packing_excerpt(told->kind < VALUE_LIST ? told->bytes : bytes_of("..."), here),
+        flowdir_file_name(side->headers), packing_excerpt(member->bytes, there));
 }
 
-/* The host as mitmproxy keeps it, and the port. */
-static bool put_address(const struct packing *packing, const struct packing_side *side,
-                        struct bytes host, int64_t port)
+static bool put_path(const struct packing *packing, const struct packing_side *side,
+                     struct bytes path, bool was_tunnel)
 {
-    struct buffer text = BUFFER_INIT;
-    url_append_host(&text, host);
-    struct bytes kept = {0};
-    if (!text.failed)
-        kept = arena_copy(packing->arena, buffer_bytes(&text));
-    buffer_free(&text);
-    if (!kept.data)
-        return flow_error_memory(packing->error);
-    return put(packing, side, "host", value_text(packing->arena, kept)) &&
-           put(packing, side, "port", value_int(packing->arena, port));
+    return put_told(packing, side, "path", value_bytes(packing->arena, path), was_tunnel);
 }
 
 static bool set_tunnel(const struct packing *packing, const struct packing_side *side,
@@ -75,70 +59,69 @@ static bool set_tunnel(const struct packing *packing, const struct packing_side 
 {
     struct bytes host;
     uint16_t port;
-    bool same = bytes_equal(target, member_of(side, "authority"));
-    if (!value_get(side->dict, "path") && packing_had(packing, side->which, "path") &&
-        !put_bytes(packing, side, "path", bytes_make("", 0)))
+    struct arena *arena = packing->arena;
+    bool had_host = value_get(side->dict, "host");
+    if (!value_get(side->dict, "path") &&
+        !put(packing, side, "path", value_bytes(arena, bytes_make("", 0))))
         return false;
-    if (same && target.size)
+    if (had_host && bytes_equal(target, member_of(side, "authority")))
         return true;
     if (!flow_target_split_authority(target, &host, &port) || !port)
-        return (same && !packing->by_hand) || fail(packing, side, target, "host:port for CONNECT");
-    return put_bytes(packing, side, "authority", target) && put_address(packing, side, host, port);
-}
-
-/* Moves *target behind `scheme://authority`. */
-static bool split_absolute(struct bytes *target, struct bytes *scheme, struct bytes *authority)
-{
-    size_t colon = 0;
-    while (colon < target->size && target->data[colon] != ':')
-        colon++;
-    if (colon == 0 || target->size < colon + 3 || memcmp(target->data + colon, "://", 3) != 0)
-        return false;
-    size_t start = colon + 3;
-    size_t end = start;
-    while (end < target->size && !memchr("/?#", target->data[end], 3))
-        end++;
-    *scheme = bytes_make(target->data, colon);
-    *authority = bytes_make(target->data + start, end - start);
-    *target = bytes_make(target->data + end, target->size - end);
-    return true;
+        return fail(packing, side, target, "host:port for CONNECT");
+    return put(packing, side, "scheme", value_bytes(arena, bytes_make("", 0))) &&
+           put(packing, side, "authority", value_bytes(arena, target)) &&
+           put(packing, side, "host", value_text(arena, host)) &&
+           put(packing, side, "port", value_int(arena, port));
 }
 
 static bool put_rooted_path(const struct packing *packing, const struct packing_side *side,
-                            struct bytes path)
+                            struct bytes path, bool was_tunnel)
 {
     if (path.size && path.data[0] == '/')
-        return put_path(packing, side, path);
+        return put_path(packing, side, path, was_tunnel);
     uint8_t *rooted = arena_alloc(packing->arena, path.size + 1);
     if (!rooted)
         return flow_error_memory(packing->error);
     rooted[0] = '/';
     memcpy(rooted + 1, path.data, path.size);
-    return put_path(packing, side, bytes_make(rooted, path.size + 1));
+    return put_path(packing, side, bytes_make(rooted, path.size + 1), was_tunnel);
 }
 
-/* A URL by address, as no line here showed it: the request goes elsewhere. An authority (HTTP/2's
- * `:authority`, or of a request to a proxy) goes with it, as in mitmproxy; a Host field stands in
- * the same file for whoever edits it. */
-static bool set_url(const struct packing *packing, const struct packing_side *side,
-                    struct bytes target)
+/* An authority that flow.json does not hold is the one in the URL. A request made by hand has one
+ * only where a Host field is not enough: mitmproxy's proxy sends HTTP/1 on in origin form. */
+static bool put_authority(const struct packing *packing, const struct packing_side *side,
+                          struct bytes authority, bool was_tunnel)
 {
-    struct bytes scheme, authority, host;
-    struct bytes path = target;
+    bool in_url = packing->by_hand ? !flowdir_is_http_1(member_of(side, "http_version"))
+                                   : packing_had(packing, side->which, "authority");
+    if (value_get(side->dict, "authority") && !was_tunnel)
+        return true;
+    if (was_tunnel || !in_url)
+        authority = bytes_make("", 0);
+    return put(packing, side, "authority", value_bytes(packing->arena, authority));
+}
+
+static bool set_url(const struct packing *packing, const struct packing_side *side,
+                    struct bytes target, bool was_tunnel)
+{
+    struct flow_target url = {0};
+    struct bytes host;
     uint16_t port;
-    if (!split_absolute(&path, &scheme, &authority) ||
-        !flow_target_split_authority(authority, &host, &port) || !bytes_are_utf8(host))
-        return fail(packing, side, target, "http://host[:port]/path, /path or *");
-    int64_t standard = flow_target_default_port(scheme);
-    if (!port && !standard)
-        return fail(packing, side, target, "http, https or a port");
-    bool multiplexed = !flowdir_is_http_1(member_of(side, "http_version"));
-    if ((member_of(side, "authority").size || (packing->by_hand && multiplexed)) &&
-        !put_bytes(packing, side, "authority", authority))
-        return false;
-    return put_bytes(packing, side, "scheme", scheme) &&
-           put_address(packing, side, host, port ? port : standard) &&
-           put_rooted_path(packing, side, path);
+    struct arena *arena = packing->arena;
+    if (!flowdir_split_url(target, &url) || !bytes_are_utf8(url.host))
+        return fail(packing, side, target,
+                    "http://host[:port]/path, the same with https, /path or *");
+    /* IPv6 addresses stand in brackets, as in any URL, unless they were never marked so. */
+    if (url.host.data[0] == '[') {
+        if (!flow_target_split_authority(url.authority, &host, &port))
+            return fail(packing, side, target, "an address in the brackets");
+        url.host = host;
+    }
+    return put_told(packing, side, "scheme", value_bytes(arena, url.scheme), was_tunnel) &&
+           put_told(packing, side, "host", value_text(arena, url.host), was_tunnel) &&
+           put_told(packing, side, "port", value_int(arena, url.port), was_tunnel) &&
+           put_authority(packing, side, url.authority, was_tunnel) &&
+           put_rooted_path(packing, side, url.path, was_tunnel);
 }
 
 /* Whether the target is the URL that flow.json's address and the path behind it make. */
@@ -170,13 +153,16 @@ bool packing_target(const struct packing *packing, const struct packing_side *si
 {
     struct bytes path;
     bool same;
+    const struct value *told = value_get(side->dict, "path");
+    bool was_tunnel = value_is(told, VALUE_BYTES) && !told->bytes.size;
     if (bytes_equal_ignoring_case(member_of(side, "method"), "connect"))
         return set_tunnel(packing, side, target);
     if (!is_same_address(packing, side, target, &path, &same))
         return false;
     if (same)
-        return put_path(packing, side, path);
+        return put_path(packing, side, path, was_tunnel);
     if ((target.size && target.data[0] == '/') || bytes_equal_text(target, "*"))
-        return put_path(packing, side, target);
-    return set_url(packing, side, target);
+        return put_path(packing, side, target, was_tunnel) &&
+               put_authority(packing, side, bytes_make("", 0), was_tunnel);
+    return set_url(packing, side, target, was_tunnel);
 }

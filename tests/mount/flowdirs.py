@@ -35,15 +35,16 @@ def read_request(folder, request):
     line, _, fields = (folder / "request.headers").read_bytes().partition(b"\n")
     method, rest = line.split(b" ", 1)
     target, version = rest.rsplit(b" ", 1)
-    authority = request["authority"]
     request.setdefault("method", method)
     request.setdefault("http_version", version)
     if method.upper() == b"CONNECT":
-        assert target == authority
-    elif authority:
-        prefix = request["scheme"] + b"://" + authority
-        assert target.startswith(prefix)
-        target = target[len(prefix):]
+        assert target == request["authority"]
+    elif "host" not in request:
+        scheme, host, port, target = re.fullmatch(rb"(https?)://([^/?#:]+)(?::(\d+))?(/.*)", target, re.DOTALL).groups()
+        request["scheme"] = scheme
+        request["host"] = host.decode()
+        request["port"] = int(port) if port else {b"http": 80, b"https": 443}[scheme]
+        request.setdefault("authority", host + (b":" + port if port else b""))
     request.setdefault("path", target)
     request.setdefault("headers", read_fields(fields))
 

@@ -118,6 +118,56 @@ void packed_close(struct packed *packed)
     arena_free(packed->arena);
 }
 
+const struct value *packed_get(const struct packed *packed, const char *path)
+{
+    const struct value *value = packed->state;
+    while (value && *path) {
+        char name[64];
+        size_t length = strcspn(path, ".");
+        snprintf(name, sizeof name, "%.*s", (int)length, path);
+        value = value->kind == VALUE_LIST ? value_item(value, strtoul(name, NULL, 10))
+                                          : value_get(value, name);
+        path += length + (path[length] == '.');
+    }
+    return value;
+}
+
+void support_assert_member(const struct folder *folder, const char *path, const char *expected,
+                           const char *file, int line)
+{
+    struct packed packed = packed_open(folder);
+    const struct value *value = packed_get(&packed, path);
+    if (!value) {
+        print_error("there is no %s\n", path);
+        _fail(file, line);
+    } else if (!expected) {
+        _assert_int_equal(value->kind, VALUE_NULL, file, line);
+    } else {
+        support_assert_bytes(value->bytes, bytes_of(expected), file, line);
+    }
+    packed_close(&packed);
+}
+
+void support_assert_fields(const struct folder *folder, const char *path, const char *expected,
+                           const char *file, int line)
+{
+    struct buffer shown = BUFFER_INIT;
+    struct packed packed = packed_open(folder);
+    const struct value *list = packed_get(&packed, path);
+    for (const struct value *item = list ? list->first : NULL; item; item = item->next) {
+        _assert_int_equal(item->count, 2, file, line);
+        _assert_int_equal(item->first->kind, VALUE_BYTES, file, line);
+        _assert_int_equal(item->last->kind, VALUE_BYTES, file, line);
+        buffer_append_bytes(&shown, item->first->bytes);
+        buffer_append_text(&shown, "=");
+        buffer_append_bytes(&shown, item->last->bytes);
+        buffer_append_text(&shown, "\n");
+    }
+    support_assert_bytes(buffer_bytes(&shown), bytes_of(expected), file, line);
+    buffer_free(&shown);
+    packed_close(&packed);
+}
+
 struct buffer folder_pack(const struct folder *folder)
 {
     struct flow_error error = {0};

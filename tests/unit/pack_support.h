@@ -39,6 +39,21 @@ struct packed {
 struct packed packed_open(const struct folder *folder);
 void packed_close(struct packed *packed);
 
+/* The member at a path as in "request.headers.0.1"; NULL if there is none. */
+const struct value *packed_get(const struct packed *packed, const char *path);
+
+/* Packs and compares one string, number (as written) or, with NULL, null. */
+#define assert_member(folder, path, expected)                                                      \
+    support_assert_member((folder), (path), (expected), __FILE__, __LINE__)
+void support_assert_member(const struct folder *folder, const char *path, const char *expected,
+                           const char *file, int line);
+
+/* Packs and compares the fields of a message, shown one a line. */
+#define assert_fields(folder, path, expected)                                                      \
+    support_assert_fields((folder), (path), (expected), __FILE__, __LINE__)
+void support_assert_fields(const struct folder *folder, const char *path, const char *expected,
+                           const char *file, int line);
+
 /* Packing fails, and says so. */
 void assert_mistake(const struct folder *folder, const char *message);
 

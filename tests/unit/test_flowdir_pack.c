@@ -12,8 +12,7 @@
 
 static size_t flows_seen, notes_seen;
 
-static void compare_flow(struct capture *capture, const struct capture_item *item,
-                         const char *what)
+static void compare_flow(struct capture *capture, const struct capture_item *item, const char *what)
 {
     struct capture_flow loaded;
     struct flowdir directory;
