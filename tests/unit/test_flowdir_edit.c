@@ -238,6 +238,209 @@ static void test_ignored(void **state)
     folder_close(&folder);
 }
 
+/* Encoders of this test's own; decoders are the libraries'. */
+static struct buffer zlib_of(struct bytes data, int window)
+{
+    struct buffer out = BUFFER_INIT;
+    z_stream zlib = {0};
+    uint8_t text[1000];
+    assert_int_equal(deflateInit2(&zlib, 9, Z_DEFLATED, window, 9, Z_DEFAULT_STRATEGY), Z_OK);
+    zlib.next_in = (Bytef *)(uintptr_t)data.data;
+    zlib.avail_in = (unsigned)data.size;
+    zlib.next_out = text;
+    zlib.avail_out = sizeof text;
+    assert_int_equal(deflate(&zlib, Z_FINISH), Z_STREAM_END);
+    buffer_append(&out, text, sizeof text - zlib.avail_out);
+    deflateEnd(&zlib);
+    return out;
+}
+
+static void inflate_to(struct bytes data, int window, struct buffer *out)
+{
+    uint8_t text[1000];
+    z_stream zlib = {0};
+    assert_int_equal(inflateInit2(&zlib, window), Z_OK);
+    zlib.next_in = (Bytef *)(uintptr_t)data.data;
+    zlib.avail_in = (unsigned)data.size;
+    zlib.next_out = text;
+    zlib.avail_out = sizeof text;
+    assert_int_equal(inflate(&zlib, Z_FINISH), Z_STREAM_END);
+    buffer_append(out, text, sizeof text - zlib.avail_out);
+    inflateEnd(&zlib);
+}
+
+static void open_encoded(struct folder *folder, const char *encoding, struct bytes content)
+{
+    char length[16];
+    struct buffer text = BUFFER_INIT, response = BUFFER_INIT;
+    snprintf(length, sizeof length, "%zu", content.size);
+    put_field(&response, SPAN("Content-Encoding"), bytes_of(encoding));
+    put_field(&response, SPAN("Content-Length"), bytes_of(length));
+    struct test_flow flow = {
+        .id = "encoded", .response_headers = &response, .response_body = content};
+    put_flow(&text, &flow);
+    folder_unpack(folder, &text);
+}
+
+static void assert_length(const struct folder *folder, size_t size)
+{
+    char digits[16];
+    snprintf(digits, sizeof digits, "%zu", size);
+    assert_member(folder, "response.headers.1.1", digits);
+}
+
+static void test_codings(void **state)
+{
+    (void)state;
+    struct folder folder;
+    struct buffer original = zlib_of(SPAN("hello"), 16 + MAX_WBITS);
+    open_encoded(&folder, "gzip", buffer_bytes(&original));
+    buffer_free(&original);
+    for (int coding = 0; coding < 5; coding++) {
+        static const char *const names[] = {"gzip", "deflate", "br", "zstd", "deflate, gzip"};
+        struct buffer decoded = BUFFER_INIT;
+        uint8_t text[100];
+        size_t size = sizeof text;
+        if (coding)
+            folder_edit(&folder, "response.headers", names[coding - 1], names[coding]);
+        folder_write(&folder, "response.body", SPAN("hello, hello, hello"));
+        struct packed packed = packed_open(&folder);
+        struct packed again = packed_open(&folder);
+        struct bytes content = packed_get(&packed, "response.content")->bytes;
+        assert_spans(packed_get(&again, "response.content")->bytes, content);
+        switch (coding) {
+        case 0:
+        case 1:
+            inflate_to(content, coding ? MAX_WBITS : 16 + MAX_WBITS, &decoded);
+            break;
+        case 2:
+            assert_int_equal(BrotliDecoderDecompress(content.size, content.data, &size, text),
+                             BROTLI_DECODER_RESULT_SUCCESS);
+            buffer_append(&decoded, text, size);
+            break;
+        case 3:
+            size = ZSTD_decompress(text, size, content.data, content.size);
+            assert_false(ZSTD_isError(size));
+            buffer_append(&decoded, text, size);
+            break;
+        default: {
+            struct buffer half = BUFFER_INIT;
+            inflate_to(content, 16 + MAX_WBITS, &half);
+            inflate_to(buffer_bytes(&half), MAX_WBITS, &decoded);
+            buffer_free(&half);
+        }
+        }
+        assert_bytes(buffer_bytes(&decoded), "hello, hello, hello");
+        assert_length(&folder, content.size);
+        buffer_free(&decoded);
+        packed_close(&packed);
+        packed_close(&again);
+    }
+    /* Not encoded any more. */
+    folder_edit(&folder, "response.headers", "deflate, gzip", "identity");
+    assert_member(&folder, "response.content", "hello, hello, hello");
+    assert_length(&folder, 19);
+    folder_edit(&folder, "response.headers", "identity", "unheard-of");
+    assert_member(&folder, "response.content", "hello, hello, hello");
+    folder_write(&folder, "response.body", SPAN(""));
+    assert_member(&folder, "response.content", "");
+    folder_close(&folder);
+}
+
+/* Which of the body's two files counts. */
+static void test_raw(void **state)
+{
+    (void)state;
+    struct folder folder;
+    struct buffer original = zlib_of(SPAN("hello"), 16 + MAX_WBITS);
+    struct buffer other = zlib_of(SPAN("other"), 16 + MAX_WBITS);
+    open_encoded(&folder, "gzip", buffer_bytes(&original));
+    struct packed packed = packed_open(&folder);
+    assert_spans(packed_get(&packed, "response.content")->bytes, buffer_bytes(&original));
+    packed_close(&packed);
+    /* Both edited, and they agree. */
+    folder_write(&folder, "response.body.raw", buffer_bytes(&other));
+    folder_write(&folder, "response.body", SPAN("other"));
+    packed = packed_open(&folder);
+    assert_spans(packed_get(&packed, "response.content")->bytes, buffer_bytes(&other));
+    packed_close(&packed);
+    folder_write(&folder, "response.body", SPAN("others"));
+    assert_mistake(&folder, "response.body.raw: found bytes that decode to something else than "
+                            "response.body, expected one of the two as it was unpacked; remove the "
+                            "one that shall not count");
+    folder_write(&folder, "response.body.raw", SPAN("garbage"));
+    assert_mistake(&folder, "response.body.raw: found bytes that decode to something else than "
+                            "response.body, expected one of the two as it was unpacked; remove the "
+                            "one that shall not count");
+    folder_remove(&folder, "response.body");
+    assert_member(&folder, "response.content", "garbage");
+    assert_length(&folder, original.size);
+    folder_remove(&folder, "response.body.raw");
+    assert_member(&folder, "response.content", "");
+    assert_length(&folder, 0);
+    buffer_free(&original);
+    buffer_free(&other);
+    folder_close(&folder);
+}
+
+/* What never was in the coding it claims is its own raw form, until it is edited. */
+static void test_false_coding(void **state)
+{
+    (void)state;
+    struct folder folder;
+    open_encoded(&folder, "gzip", SPAN("plain all along"));
+    assert_member(&folder, "response.content", "plain all along");
+    folder_remove(&folder, "response.body.raw");
+    assert_member(&folder, "response.content", "plain all along");
+    folder_write(&folder, "response.body", SPAN("edited"));
+    struct packed packed = packed_open(&folder);
+    struct buffer decoded = BUFFER_INIT;
+    inflate_to(packed_get(&packed, "response.content")->bytes, 16 + MAX_WBITS, &decoded);
+    assert_bytes(buffer_bytes(&decoded), "edited");
+    buffer_free(&decoded);
+    packed_close(&packed);
+    folder_close(&folder);
+}
+
+/* Fields that no line can hold: flow.json's count for lines that were not touched. */
+static void test_exact_fields(void **state)
+{
+    (void)state;
+    struct folder folder;
+    struct buffer text = BUFFER_INIT, request = BUFFER_INIT;
+    put_field(&request, SPAN("Host"), SPAN("example.com"));
+    put_field(&request, SPAN("x"), SPAN("a\nb"));
+    put_field(&request, SPAN("x"), SPAN("a\rb"));
+    put_field(&request, SPAN("with space"), SPAN("1"));
+    struct test_flow flow = {.id = "odd", .headers = &request};
+    put_flow(&text, &flow);
+    folder_unpack(&folder, &text);
+    assert_fields(&folder, "request.headers", "Host=example.com\nx=a\nb\nx=a\rb\nwith space=1\n");
+    folder_edit(&folder, "request.headers", "Host: example.com\n", "New: 1\n");
+    assert_fields(&folder, "request.headers", "New=1\nx=a\nb\nx=a\rb\nwith space=1\n");
+    folder_edit(&folder, "request.headers", "with space: 1\n", "x: a?b\nx: a?c\n");
+    assert_fields(&folder, "request.headers", "New=1\nx=a\nb\nx=a\rb\nx=a?b\nx=a?c\n");
+    folder_close(&folder);
+}
+
+/* A start line that no line can hold. */
+static void test_exact_line(void **state)
+{
+    (void)state;
+    struct folder folder;
+    struct buffer text = BUFFER_INIT;
+    struct test_flow flow = {.id = "odd", .path = "/a\r\nb"};
+    put_flow(&text, &flow);
+    folder_unpack(&folder, &text);
+    assert_member(&folder, "request.path", "/a\r\nb");
+    folder_edit(&folder, "flow.json", "/a\\r\\nb", "/c\\r\\nd");
+    assert_member(&folder, "request.path", "/c\r\nd");
+    folder_edit(&folder, "request.headers", "/a??b", "/plain");
+    assert_member(&folder, "request.path", "/plain");
+    assert_member(&folder, "request.host", "example.com");
+    folder_close(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,7 +449,9 @@ int main(void)
         cmocka_unit_test(test_body),         cmocka_unit_test(test_wrong_length),
         cmocka_unit_test(test_response),     cmocka_unit_test(test_trailers),
         cmocka_unit_test(test_error),        cmocka_unit_test(test_flow_json),
-        cmocka_unit_test(test_ignored),
+        cmocka_unit_test(test_ignored),      cmocka_unit_test(test_codings),
+        cmocka_unit_test(test_raw),          cmocka_unit_test(test_false_coding),
+        cmocka_unit_test(test_exact_fields), cmocka_unit_test(test_exact_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
