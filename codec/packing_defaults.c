@@ -175,7 +175,8 @@ bool packing_defaults(struct packing *packing, const char *type)
         return false;
     struct value *client = value_get(state, "client_conn");
     struct value *server = value_get(state, "server_conn");
-    if (!value_set(packing->arena, state, "type", value_text(packing->arena, bytes_of(type))))
+    struct bytes name = arena_copy(packing->arena, bytes_of(type));
+    if (!name.data || !value_set(packing->arena, state, "type", value_text(packing->arena, name)))
         return flow_error_memory(packing->error);
     if ((is_dns || strcmp(type, "udp") == 0) &&
         (!set_transport(packing, client) || !set_transport(packing, server)))
