@@ -4,6 +4,9 @@
 
 #include <brotli/encode.h>
 #include <errno.h>
+#include <setjmp.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 /* zlib's input pointers are const only when asked for. */
 #define ZLIB_CONST
@@ -28,13 +31,7 @@ static void *zlib_allocate(void *opaque, unsigned count, unsigned size)
     return calloc(count, size);
 }
 
-static void *brotli_allocate(void *opaque, size_t size)
-{
-    (void)opaque;
-    return malloc(size);
-}
-
-static void release(void *opaque, void *memory)
+static void zlib_release(void *opaque, void *memory)
 {
     (void)opaque;
     free(memory);
@@ -69,7 +66,7 @@ static bool deflate_all(z_stream *zlib, struct bytes content, struct buffer *out
 static bool encode_zlib(bool gzip, struct bytes content, struct buffer *out)
 {
     gz_header header = {.os = GZIP_OS_UNKNOWN};
-    z_stream zlib = {.zalloc = zlib_allocate, .zfree = release};
+    z_stream zlib = {.zalloc = zlib_allocate, .zfree = zlib_release};
     if (deflateInit2(&zlib, Z_DEFAULT_COMPRESSION, Z_DEFLATED, gzip ? DEFLATE_GZIP : DEFLATE_ZLIB,
                      8, Z_DEFAULT_STRATEGY) != Z_OK)
         return false;
@@ -79,12 +76,50 @@ static bool encode_zlib(bool gzip, struct bytes content, struct buffer *out)
     return done;
 }
 
-static bool encode_brotli(struct bytes content, struct buffer *out)
+/* libbrotlienc ends the process when it gets no memory (BROTLI_ENCODER_EXIT_ON_OOM in its
+ * c/enc/memory.c). So it is never told: what it has is listed here, and left with a jump. */
+struct brotli_block {
+    struct brotli_block *next, *previous;
+    alignas(max_align_t) uint8_t data[];
+};
+
+struct brotli_memory {
+    jmp_buf none_left;
+    struct brotli_block *blocks;
+};
+
+static void *brotli_allocate(void *opaque, size_t size)
 {
-    BrotliEncoderState *brotli = BrotliEncoderCreateInstance(brotli_allocate, release, NULL);
-    if (!brotli)
-        return false;
-    bool done = BrotliEncoderSetParameter(brotli, BROTLI_PARAM_QUALITY, BROTLI_QUALITY);
+    struct brotli_memory *memory = opaque;
+    struct brotli_block *block =
+        size < SIZE_MAX - sizeof *block ? malloc(sizeof *block + size) : NULL;
+    if (!block)
+        longjmp(memory->none_left, 1);
+    *block = (struct brotli_block){.next = memory->blocks};
+    if (memory->blocks)
+        memory->blocks->previous = block;
+    memory->blocks = block;
+    return block->data;
+}
+
+static void brotli_release(void *opaque, void *data)
+{
+    struct brotli_memory *memory = opaque;
+    if (!data)
+        return;
+    struct brotli_block *block =
+        (struct brotli_block *)(void *)((uint8_t *)data - offsetof(struct brotli_block, data));
+    *(block->previous ? &block->previous->next : &memory->blocks) = block->next;
+    if (block->next)
+        block->next->previous = block->previous;
+    free(block);
+}
+
+static bool run_brotli(struct brotli_memory *memory, struct bytes content, struct buffer *out)
+{
+    BrotliEncoderState *brotli =
+        BrotliEncoderCreateInstance(brotli_allocate, brotli_release, memory);
+    bool done = brotli && BrotliEncoderSetParameter(brotli, BROTLI_PARAM_QUALITY, BROTLI_QUALITY);
     size_t input_left = content.size;
     const uint8_t *input = content.data;
     while (done && !BrotliEncoderIsFinished(brotli)) {
@@ -98,6 +133,22 @@ static bool encode_brotli(struct bytes content, struct buffer *out)
         out->size += PIECE_SIZE - output_left;
     }
     BrotliEncoderDestroyInstance(brotli);
+    return done;
+}
+
+static bool encode_brotli(struct bytes content, struct buffer *out)
+{
+    struct brotli_memory *const memory = calloc(1, sizeof *memory);
+    if (!memory)
+        return false;
+    bool done;
+    if (setjmp(memory->none_left) == 0)
+        done = run_brotli(memory, content, out);
+    else
+        done = false;
+    while (memory->blocks)
+        brotli_release(memory, memory->blocks->data);
+    free(memory);
     return done;
 }
 
@@ -138,7 +189,7 @@ bool body_encode(struct bytes content_encoding, struct bytes content, struct buf
     bool done = true;
     for (size_t i = 0; done && content.size && i < list.count; i++) {
         struct buffer next = BUFFER_INIT;
-        done = encode_one(list.codings[i], content, &next);
+        done = encode_one(list.codings[i], content, &next) && !next.failed;
         buffer_free(&current);
         current = next;
         content = buffer_bytes(&current);

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool tell(const struct packing *packing, const char *place, const char *format,
-                 va_list arguments)
+__attribute__((format(printf, 3, 0))) static bool
+tell(const struct packing *packing, const char *place, const char *format, va_list arguments)
 {
     char message[sizeof packing->error->message];
     vsnprintf(message, sizeof message, format, arguments);
