@@ -182,8 +182,12 @@ static void mark_request(const struct flow *flow)
     bool holds = is_bytes(method) && is_bytes(version) && flowdir_is_token(target->method) &&
                  is_version(target->http_version) && flowdir_holds_in_line(target->path) &&
                  flowdir_holds_in_line(target->host) && flowdir_holds_in_line(target->authority);
+    /* A tunnel's line says again what these hold. */
+    if (tunnel)
+        holds = holds && path && is_bytes(value_get(request, "authority")) &&
+                value_get(request, "host");
     /* With another start a path could be taken for a URL. */
-    if (!tunnel)
+    else
         holds = holds && is_bytes(path) && target->path.size &&
                 (target->path.data[0] == '/' || bytes_equal_text(target->path, "*"));
     if (!holds || (url && !is_url_exact(flow)))
@@ -382,7 +386,7 @@ static bool has_needed(const struct value *dict, enum flowdir_dict which)
             return false;
     if (which == FLOWDIR_REQUEST || which == FLOWDIR_RESPONSE)
         return value_get(dict, "content") && value_get(dict, "trailers");
-    return which != FLOWDIR_STATE || value_get(dict, "response") ||
+    return which != FLOWDIR_STATE || (value_get(dict, "request") && value_get(dict, "response")) ||
            flow_type_of_name(value_string(value_get(dict, "type"))) != FLOW_DNS;
 }
 

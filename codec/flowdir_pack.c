@@ -53,7 +53,7 @@ static bool check_type(const struct packing *packing)
     const struct value *type = value_get(packing->state, "type");
     if (packing->by_hand && !type)
         return true;
-    return value_is(type, VALUE_TEXT) ||
+    return value_is_string(type) ||
            packing_json_mistake(packing, type ? type : packing->state,
                                 "found no type, expected \"type\": \"http\", \"tcp\", \"udp\" or "
                                 "\"dns\"");
@@ -148,9 +148,16 @@ static bool add_host(const struct packing *packing, struct value *request)
         kept = arena_copy(packing->arena, buffer_bytes(&site));
     buffer_free(&site);
     struct value *item = value_list(packing->arena);
+    struct value *with_host = value_list(packing->arena);
     bool done = kept.data && value_append(item, value_bytes(packing->arena, bytes_of("Host"))) &&
-                value_append(item, value_bytes(packing->arena, kept)) && value_append(fields, item);
-    return done || flow_error_memory(packing->error);
+                value_append(item, value_bytes(packing->arena, kept)) &&
+                value_append(with_host, item);
+    /* In front, as RFC 9110, 7.2 asks. */
+    for (const struct value *field = fields ? fields->first : NULL; done && field;
+         field = field->next)
+        done = value_append(with_host, value_copy(packing->arena, field));
+    return done ? packing_put(packing, request, FLOWDIR_REQUEST, "headers", with_host)
+                : flow_error_memory(packing->error);
 }
 
 /* A request line without host leaves it to the Host field, and the other way round. */
@@ -242,11 +249,12 @@ static bool pack_dns_message(const struct packing *packing, enum flowdir_file fi
     const struct value *told = value_get(packing->state, key);
     const struct value *note = packing_note(packing, flowdir_file_name(file));
     if (!packing_has(packing, file)) {
-        /* Gone, or never there. */
-        if (note || (!told && packing_had(packing, FLOWDIR_STATE, key)))
-            return packing_put(packing, packing->state, FLOWDIR_STATE, key,
-                               value_null(packing->arena));
-        return true;
+        bool gone = note || (!told && packing_had(packing, FLOWDIR_STATE, key));
+        if (gone && file == FLOWDIR_QUERY)
+            return packing_mistake(packing, "query.json", 0,
+                                   "found no such file, expected the query");
+        return !gone || packing_put(packing, packing->state, FLOWDIR_STATE, key,
+                                    value_null(packing->arena));
     }
     struct value *message = packing_read_json(packing, file, &text);
     if (!message)
@@ -261,8 +269,6 @@ static bool pack_dns_message(const struct packing *packing, enum flowdir_file fi
 
 static bool pack_dns(const struct packing *packing)
 {
-    if (!packing_has(packing, FLOWDIR_QUERY) && value_is_null(value_get(packing->state, "request")))
-        return packing_mistake(packing, "query.json", 0, "found no such file, expected the query");
     return refuse_side(packing, FLOWDIR_REQUEST_HEADERS, "the flow is of the type dns") &&
            refuse_side(packing, FLOWDIR_RESPONSE_HEADERS, "the flow is of the type dns") &&
            pack_dns_message(packing, FLOWDIR_QUERY, "request") &&

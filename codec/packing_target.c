@@ -92,9 +92,9 @@ static bool put_rooted_path(const struct packing *packing, const struct packing_
 static bool put_authority(const struct packing *packing, const struct packing_side *side,
                           struct bytes authority, bool was_tunnel)
 {
-    bool in_url = packing->by_hand ? !flowdir_is_http_1(member_of(side, "http_version"))
-                                   : packing_had(packing, side->which, "authority");
-    if (value_get(side->dict, "authority") && !was_tunnel)
+    bool in_url = !packing->by_hand || !flowdir_is_http_1(member_of(side, "http_version"));
+    bool told = value_get(side->dict, "authority");
+    if ((told && !was_tunnel) || (!told && !packing_had(packing, side->which, "authority")))
         return true;
     if (was_tunnel || !in_url)
         authority = bytes_make("", 0);

@@ -130,7 +130,7 @@ static void test_again(void **state)
     assert_spans(buffer_bytes(&again), buffer_bytes(&record));
     struct buffer headers = folder_read(&unpacked, "request.headers");
     assert_bytes(buffer_bytes(&headers),
-                 "GET http://example.com/?q HTTP/1.1\nAccept: *\nHost: example.com\n");
+                 "GET http://example.com/?q HTTP/1.1\nHost: example.com\nAccept: *\n");
     struct buffer body = folder_read(&unpacked, "response.body");
     assert_bytes(buffer_bytes(&body), "body");
     assert_false(folder_has(&folder, "response.body.raw"));
