@@ -143,100 +143,101 @@ static void test_again(void **state)
     folder_close(&unpacked);
 }
 
+static const struct {
+    const char *file, *content, *message;
+} mistakes[] = {
+    {"request.headers", "",
+     "request.headers:1: found an empty file, expected a request line, `GET "
+     "http://example.com/ HTTP/1.1`"},
+    {"request.headers", "GET http://example.com/\n",
+     "request.headers:1: found \"GET http://example.com/\", expected a request line, `METHOD "
+     "target HTTP/1.1`"},
+    {"request.headers", "GET http://example.com/ HTTP/1.1 \n",
+     "request.headers:1: found \"GET http://example.com/ HTTP/1.1 \", expected a request line, "
+     "`METHOD target HTTP/1.1`"},
+    {"request.headers", "GET example.com HTTP/1.1\n",
+     "request.headers:1: found the target \"example.com\", expected http://host[:port]/path, "
+     "the same with https, /path or *"},
+    {"request.headers", "GET http://:80/ HTTP/1.1\n",
+     "request.headers:1: found the target \"http://:80/\", expected http://host[:port]/path, "
+     "the same with https, /path or *"},
+    {"request.headers", "GET http://a:99999/ HTTP/1.1\n",
+     "request.headers:1: found the target \"http://a:99999/\", expected "
+     "http://host[:port]/path, the same with https, /path or *"},
+    {"request.headers", "CONNECT example.com HTTP/1.1\n",
+     "request.headers:1: found the target \"example.com\", expected host:port for CONNECT"},
+    {"request.headers", "GET / HTTP/1.1\n",
+     "request.headers:1: found no host, expected a target as http://example.com/ or a Host "
+     "field"},
+    {"request.headers", "GET http://a/ HTTP/1.1\na: b\nno field\n",
+     "request.headers:3: found \"no field\", expected a header field, `name: value`"},
+    {"request.headers", "GET http://a/ HTTP/1.1\nna me: b\n",
+     "request.headers:2: found a space in the name in \"na me: b\", expected a header field, "
+     "`name: value`"},
+    {"request.headers", "GET http://a/ HTTP/1.1\na: b\rc\n",
+     "request.headers:2: found a control character in \"a: b?c\", expected a header field, "
+     "`name: value`"},
+    {"request.headers", "GET http://a/ HTTP/1.1\na: b\n\nbody\n",
+     "request.headers:3: found an empty line between header fields, expected `name: value` "
+     "(the "
+     "content is in a file of its own)"},
+    {"response.headers", "200 OK\n",
+     "response.headers:1: found \"200 OK\", expected a status line, `HTTP/1.1 200 OK`"},
+    {"response.headers", "HTTP/1.1 20 OK\n",
+     "response.headers:1: found \"HTTP/1.1 20 OK\", expected a status line, `HTTP/1.1 200 OK`"},
+    {"response.headers", "HTTP/1.1 2x0 OK\n",
+     "response.headers:1: found \"HTTP/1.1 2x0 OK\", expected a status line, `HTTP/1.1 200 "
+     "OK`"},
+    {"response.body", "x", "response.body: found it, but no response.headers; remove it"},
+    {"query.json", "{}", "query.json: found it, but the flow is of the type http; remove it"},
+    {"error", "\xFF\n", "error:1: found bytes that are no UTF-8, expected text"},
+    {"flow.json", "",
+     "flow.json:1:1: found the end of the file, expected a value: a string, "
+     "number, object, list, true, false or null (bytes are {\"bytes\": "
+     "\"...\"})"},
+    {"flow.json", "[]", "flow.json:1:1: found another value, expected an object"},
+    {"flow.json", "{\n  \"comment\": \"a\"\n  \"id\": 1}",
+     "flow.json:3:3: found `\"`, expected `,` or `}`"},
+    {"flow.json", "{\"version\": 17}", "flow.json:1:13: found version 17, expected 21"},
+    {"flow.json", "{\"version\": \"x\"}",
+     "flow.json:1:13: found another value, expected version 21"},
+    {"flow.json", "{\"version\": 21}",
+     "flow.json:1:1: found no type, expected \"type\": \"http\", \"tcp\", \"udp\" or \"dns\""},
+    {"flow.json", "{\"type\": \"quic\"}",
+     "flow.json:1:10: found the type \"quic\", expected http, tcp, udp or dns"},
+    {"flow.json", "{\"version\": 21, \"type\": \"http\"}",
+     "flow.json:1:1: found no request, expected an object \"request\""},
+    {"flow.json", "{\"request\":\n {\"method\": {\"bytes\": \"PUT\"}}}",
+     "flow.json:2:13: found method \"PUT\", but request.headers:1 says \"GET\"; expected it "
+     "there alone: remove it"},
+    {"flow.json", "{\"request\": {\"host\": \"b\"}}",
+     "flow.json:1:22: found host \"b\", but request.headers:1 says \"example.com\"; expected "
+     "it "
+     "there alone: remove it"},
+    {"flow.json", "{\"request\": {\"headers\": [[\"a\", \"b\"]]}}",
+     "flow.json:1:25: found headers that are not those in request.headers, expected them there "
+     "alone: remove them"},
+    {"flow.json", "{\"response\": {}}",
+     "flow.json:1:14: found a response, but no file response.headers; expected both or none"},
+    {"flow.json", "{\"flowfs\": 1}",
+     "flow.json:1:12: found another value, expected the object \"flowfs\" as it was unpacked"},
+    {"request.bdoy", "x",
+     "request.bdoy: found a file that is no part of a flow, expected request.headers, .body, "
+     ".body.raw, .trailers, likewise response, or flow.json; rename or remove it"},
+    {"respnse.headers", "x",
+     "respnse.headers: found a file that is no part of a flow, expected request.headers, "
+     ".body, .body.raw, .trailers, likewise response, or flow.json; rename or remove it"},
+};
+
 static void test_mistakes(void **state)
 {
     (void)state;
-    static const struct {
-        const char *file, *content, *message;
-    } rows[] = {
-        {"request.headers", "",
-         "request.headers:1: found an empty file, expected a request line, `GET "
-         "http://example.com/ HTTP/1.1`"},
-        {"request.headers", "GET http://example.com/\n",
-         "request.headers:1: found \"GET http://example.com/\", expected a request line, `METHOD "
-         "target HTTP/1.1`"},
-        {"request.headers", "GET http://example.com/ HTTP/1.1 \n",
-         "request.headers:1: found \"GET http://example.com/ HTTP/1.1 \", expected a request line, "
-         "`METHOD target HTTP/1.1`"},
-        {"request.headers", "GET example.com HTTP/1.1\n",
-         "request.headers:1: found the target \"example.com\", expected http://host[:port]/path, "
-         "the same with https, /path or *"},
-        {"request.headers", "GET http://:80/ HTTP/1.1\n",
-         "request.headers:1: found the target \"http://:80/\", expected http://host[:port]/path, "
-         "the same with https, /path or *"},
-        {"request.headers", "GET http://a:99999/ HTTP/1.1\n",
-         "request.headers:1: found the target \"http://a:99999/\", expected "
-         "http://host[:port]/path, the same with https, /path or *"},
-        {"request.headers", "CONNECT example.com HTTP/1.1\n",
-         "request.headers:1: found the target \"example.com\", expected host:port for CONNECT"},
-        {"request.headers", "GET / HTTP/1.1\n",
-         "request.headers:1: found no host, expected a target as http://example.com/ or a Host "
-         "field"},
-        {"request.headers", "GET http://a/ HTTP/1.1\na: b\nno field\n",
-         "request.headers:3: found \"no field\", expected a header field, `name: value`"},
-        {"request.headers", "GET http://a/ HTTP/1.1\nna me: b\n",
-         "request.headers:2: found a space in the name in \"na me: b\", expected a header field, "
-         "`name: value`"},
-        {"request.headers", "GET http://a/ HTTP/1.1\na: b\rc\n",
-         "request.headers:2: found a control character in \"a: b?c\", expected a header field, "
-         "`name: value`"},
-        {"request.headers", "GET http://a/ HTTP/1.1\na: b\n\nbody\n",
-         "request.headers:3: found an empty line between header fields, expected `name: value` "
-         "(the "
-         "content is in a file of its own)"},
-        {"response.headers", "200 OK\n",
-         "response.headers:1: found \"200 OK\", expected a status line, `HTTP/1.1 200 OK`"},
-        {"response.headers", "HTTP/1.1 20 OK\n",
-         "response.headers:1: found \"HTTP/1.1 20 OK\", expected a status line, `HTTP/1.1 200 OK`"},
-        {"response.headers", "HTTP/1.1 2x0 OK\n",
-         "response.headers:1: found \"HTTP/1.1 2x0 OK\", expected a status line, `HTTP/1.1 200 "
-         "OK`"},
-        {"response.body", "x", "response.body: found it, but no response.headers; remove it"},
-        {"query.json", "{}", "query.json: found it, but the flow is of the type http; remove it"},
-        {"error", "\xFF\n", "error:1: found bytes that are no UTF-8, expected text"},
-        {"flow.json", "",
-         "flow.json:1:1: found the end of the file, expected a value: a string, "
-         "number, object, list, true, false or null (bytes are {\"bytes\": "
-         "\"...\"})"},
-        {"flow.json", "[]", "flow.json:1:1: found another value, expected an object"},
-        {"flow.json", "{\n  \"comment\": \"a\"\n  \"id\": 1}",
-         "flow.json:3:3: found `\"`, expected `,` or `}`"},
-        {"flow.json", "{\"version\": 17}", "flow.json:1:13: found version 17, expected 21"},
-        {"flow.json", "{\"version\": \"x\"}",
-         "flow.json:1:13: found another value, expected version 21"},
-        {"flow.json", "{\"version\": 21}",
-         "flow.json:1:1: found no type, expected \"type\": \"http\", \"tcp\", \"udp\" or \"dns\""},
-        {"flow.json", "{\"type\": \"quic\"}",
-         "flow.json:1:10: found the type \"quic\", expected http, tcp, udp or dns"},
-        {"flow.json", "{\"version\": 21, \"type\": \"http\"}",
-         "flow.json:1:1: found no request, expected an object \"request\""},
-        {"flow.json", "{\"request\":\n {\"method\": {\"bytes\": \"PUT\"}}}",
-         "flow.json:2:13: found method \"PUT\", but request.headers:1 says \"GET\"; expected it "
-         "there alone: remove it"},
-        {"flow.json", "{\"request\": {\"host\": \"b\"}}",
-         "flow.json:1:22: found host \"b\", but request.headers:1 says \"example.com\"; expected "
-         "it "
-         "there alone: remove it"},
-        {"flow.json", "{\"request\": {\"headers\": [[\"a\", \"b\"]]}}",
-         "flow.json:1:25: found headers that are not those in request.headers, expected them there "
-         "alone: remove them"},
-        {"flow.json", "{\"response\": {}}",
-         "flow.json:1:14: found a response, but no file response.headers; expected both or none"},
-        {"flow.json", "{\"flowfs\": 1}",
-         "flow.json:1:12: found another value, expected the object \"flowfs\" as it was unpacked"},
-        {"request.bdoy", "x",
-         "request.bdoy: found a file that is no part of a flow, expected request.headers, .body, "
-         ".body.raw, .trailers, likewise response, or flow.json; rename or remove it"},
-        {"respnse.headers", "x",
-         "respnse.headers: found a file that is no part of a flow, expected request.headers, "
-         ".body, .body.raw, .trailers, likewise response, or flow.json; rename or remove it"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         struct folder folder;
         folder_open(&folder);
         folder_write(&folder, "request.headers", SPAN("GET http://example.com/ HTTP/1.1\n"));
-        folder_write(&folder, rows[i].file, bytes_of(rows[i].content));
-        assert_mistake(&folder, rows[i].message);
+        folder_write(&folder, mistakes[i].file, bytes_of(mistakes[i].content));
+        assert_mistake(&folder, mistakes[i].message);
         folder_close(&folder);
     }
 }
