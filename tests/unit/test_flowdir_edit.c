@@ -76,6 +76,28 @@ static void test_no_tunnel(void **state)
     folder_close(&folder);
 }
 
+/* HTTP/2's authority is shown in the URL alone where it is the same; edited, it goes along. */
+static void test_authority(void **state)
+{
+    (void)state;
+    struct folder made, folder;
+    folder_open(&made);
+    folder_write(&made, "request.headers", SPAN("GET https://example.com:8443/ HTTP/2.0\n"));
+    struct buffer record = folder_pack(&made);
+    folder_unpack(&folder, &record);
+    assert_member(&folder, "request.authority", "example.com:8443");
+    folder_edit(&folder, "request.headers", "https://example.com:8443/", "https://b.test/x");
+    assert_member(&folder, "request.authority", "b.test");
+    assert_member(&folder, "request.host", "b.test");
+    assert_member(&folder, "request.port", "443");
+    folder_edit(&folder, "flow.json", "\"trailers\": null",
+                "\"trailers\": null, \"authority\": {\"bytes\": \"c.test\"}");
+    assert_member(&folder, "request.authority", "c.test");
+    assert_member(&folder, "request.host", "b.test");
+    folder_close(&folder);
+    folder_close(&made);
+}
+
 static void test_fields(void **state)
 {
     (void)state;
@@ -449,9 +471,10 @@ int main(void)
         cmocka_unit_test(test_body),         cmocka_unit_test(test_wrong_length),
         cmocka_unit_test(test_response),     cmocka_unit_test(test_trailers),
         cmocka_unit_test(test_error),        cmocka_unit_test(test_flow_json),
-        cmocka_unit_test(test_ignored),      cmocka_unit_test(test_codings),
-        cmocka_unit_test(test_raw),          cmocka_unit_test(test_false_coding),
-        cmocka_unit_test(test_exact_fields), cmocka_unit_test(test_exact_line),
+        cmocka_unit_test(test_authority),    cmocka_unit_test(test_ignored),
+        cmocka_unit_test(test_codings),      cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_false_coding), cmocka_unit_test(test_exact_fields),
+        cmocka_unit_test(test_exact_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
