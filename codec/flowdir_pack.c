@@ -253,8 +253,8 @@ static bool pack_dns_message(const struct packing *packing, enum flowdir_file fi
         if (gone && file == FLOWDIR_QUERY)
             return packing_mistake(packing, "query.json", 0,
                                    "found no such file, expected the query");
-        return !gone || packing_put(packing, packing->state, FLOWDIR_STATE, key,
-                                    value_null(packing->arena));
+        return !gone ||
+               packing_put(packing, packing->state, FLOWDIR_STATE, key, value_null(packing->arena));
     }
     struct value *message = packing_read_json(packing, file, &text);
     if (!message)
