@@ -329,7 +329,7 @@ static bool side_member(struct facts *facts, enum key key, const struct piece *m
     if (key == KEY_HEADERS)
         return walk_headers(facts, member, side);
     if (key == KEY_CONTENT)
-        side->content = member->type == ',' || member->type == ';';
+        side->content = (member->type == ',' || member->type == ';') && member->size;
     if (key == KEY_TRAILERS)
         side->trailers = member->type == ']' && member->size > 0;
     return true;

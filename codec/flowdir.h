@@ -5,7 +5,8 @@
  *   request.headers     start line (`GET https://example.com/a HTTP/1.1`, with the URL by address;
  *                       `CONNECT example.com:443 HTTP/1.1`), then one header field a line; lines
  *                       end in LF
- *   request.body        the content, decoded; there if the content was captured, be it empty
+ *   request.body        the content, decoded; content of no bytes has no file, and flow.json tells
+ *                       whether it was empty or is not known
  *   request.body.raw    the bytes on the wire, if Content-Encoding names a coding
  *   request.trailers    one field a line, if there are any
  *   response.*          likewise

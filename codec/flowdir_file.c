@@ -53,9 +53,10 @@ static uint16_t message_files(const struct flow_message *message)
     uint16_t files = 0;
     if (message->state)
         files |= flowdir_bit(FLOWDIR_REQUEST_HEADERS);
-    if (message->content)
+    bool has_body = message->content && message->content->bytes.size;
+    if (has_body)
         files |= flowdir_bit(FLOWDIR_REQUEST_BODY);
-    if (message->content && is_encoded(message))
+    if (has_body && is_encoded(message))
         files |= flowdir_bit(FLOWDIR_REQUEST_BODY_RAW);
     if (message->trailers && message->trailers->count)
         files |= flowdir_bit(FLOWDIR_REQUEST_TRAILERS);

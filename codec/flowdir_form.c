@@ -103,7 +103,8 @@ static void mark_message(const struct flow_message *message)
     /* Without trailers there is no file that could say so. */
     if (value_is(trailers, VALUE_LIST) && trailers->count)
         mark_fields(trailers);
-    if (value_is(content, VALUE_BYTES))
+    /* Content of no bytes has no file. */
+    if (value_is(content, VALUE_BYTES) && content->bytes.size)
         content->elsewhere = true;
 }
 

@@ -90,10 +90,12 @@ static bool note_content(const struct maker *maker, enum flowdir_dict which,
                          const struct flow_message *message, const struct flowdir_body *body)
 {
     bool is_request = which == FLOWDIR_REQUEST;
-    if (!message->content ||
-        (message->content->elsewhere && !body->encoding.size &&
-         flowdir_length_is_usual(message->headers, is_request, message->http_version,
-                                 message->content->bytes.size)))
+    if (!message->content)
+        return true;
+    uint64_t size = message->content->bytes.size;
+    bool noted = size && (!message->content->elsewhere || body->encoding.size);
+    if (!noted &&
+        flowdir_length_is_usual(message->headers, is_request, message->http_version, size))
         return true;
     return note_stream(maker, is_request ? "request.content" : "response.content",
                        message->content);

@@ -24,6 +24,7 @@ build_needs=(
     "library:jansson libjansson-dev"
     "library:libbrotlidec libbrotli-dev"
     "library:libzstd libzstd-dev"
+    "library:libpcre2-8 libpcre2-dev"
 )
 test_needs=(
     "command:clang clang"

@@ -5,6 +5,9 @@ import json
 import re
 
 
+DEFAULT_PORTS = {b"http": 80, b"https": 443}
+
+
 def untag(value):
     """JSON as codec/json_text.h describes it, to Python values."""
     if isinstance(value, list):
@@ -43,7 +46,7 @@ def read_request(folder, request):
         scheme, host, port, target = re.fullmatch(rb"(https?)://([^/?#:]+)(?::(\d+))?(/.*)", target, re.DOTALL).groups()
         request["scheme"] = scheme
         request["host"] = host.decode()
-        request["port"] = int(port) if port else {b"http": 80, b"https": 443}[scheme]
+        request["port"] = int(port) if port else DEFAULT_PORTS[scheme]
         request.setdefault("authority", host + (b":" + port if port else b""))
     request.setdefault("path", target)
     request.setdefault("headers", read_fields(fields))

@@ -48,7 +48,7 @@ def start_line(request):
 
 def message_files(side, message, first_line):
     files = {f"{side}.headers": first_line + field_lines(message.headers)}
-    if message.raw_content is not None:
+    if message.raw_content:
         files[f"{side}.body"] = decoded(message)
         encoding = message.headers.get("content-encoding", "")
         if encoding.lower() not in ("", "identity"):

@@ -304,7 +304,7 @@ static void test_bodies(void **state)
         struct fixture fixture = encoded_response(rows[i].encoding, rows[i].content, rows[i].limit);
         struct flow_error error = {0};
         bool raw;
-        assert_files(&fixture, rows[i].raw_file ? "sfqb--QBW----" : "sfqb--QB-----");
+        assert_files(&fixture, rows[i].raw_file ? "sfq---QBW----" : "sfq---QB-----");
         assert_null(flowdir_body(&fixture.directory, FLOWDIR_FLOW, &raw));
         struct flowdir_body *body = flowdir_body(&fixture.directory, FLOWDIR_RESPONSE_BODY, &raw);
         assert_false(raw);
