@@ -23,6 +23,7 @@ struct sink {
     z_stream stream;
     char *path;      /* of the file that is replaced; NULL: none is */
     char *temporary; /* its name until then */
+    bool named;      /* it has that name */
 };
 
 static bool fail(struct flow_error *error, int code, const char *what, const char *path)
@@ -68,24 +69,38 @@ static char *target_of(const char *path)
     return target ? target : strdup(path);
 }
 
+/* The directory that the file is in; freed by the caller. */
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return strdup(".");
+    return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* A file without a name, so that nothing is left of it whatever ends us; where the file system has
+ * no such files, one with a name of its own. */
 static bool open_temporary(struct sink *sink, const char *path, mode_t mode,
                            struct flow_error *error)
 {
-    size_t size = strlen(path) + sizeof ".XXXXXX";
     sink->path = target_of(path);
-    sink->temporary = malloc(size + (sink->path ? strlen(sink->path) : 0));
-    if (!sink->path || !sink->temporary)
-        return flow_error_memory(error);
-    sprintf(sink->temporary, "%s.XXXXXX", sink->path);
-    sink->descriptor = mkstemp(sink->temporary);
-    if (sink->descriptor < 0) {
-        free(sink->temporary);
+    char *directory = sink->path ? directory_of(sink->path) : NULL;
+    if (!directory || asprintf(&sink->temporary, "%s.XXXXXX", sink->path) < 0) {
+        free(directory);
         sink->temporary = NULL;
-        return fail(error, errno, "cannot write beside", path);
+        return flow_error_memory(error);
     }
+    sink->descriptor = open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    free(directory);
+    if (sink->descriptor < 0) {
+        sink->descriptor = mkstemp(sink->temporary);
+        sink->named = sink->descriptor >= 0;
+    }
+    if (sink->descriptor < 0)
+        return fail(error, errno, "cannot write beside", path);
     sink->owned = true;
     return fchmod(sink->descriptor, mode) == 0 ||
-           fail(error, errno, "cannot set the mode of", sink->temporary);
+           fail(error, errno, "cannot set the mode of", path);
 }
 
 static mode_t default_mode(void)
@@ -210,31 +225,45 @@ uint64_t sink_position(const struct sink *sink)
 /* The new name is kept over a power failure only if the directory is synced, too. */
 static bool sync_directory(const char *path, struct flow_error *error)
 {
-    char *directory = strdup(path);
-    char *slash = directory ? strrchr(directory, '/') : NULL;
+    char *directory = directory_of(path);
     if (!directory)
         return flow_error_memory(error);
-    if (slash)
-        slash[slash == directory] = '\0';
-    int descriptor = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Some file systems cannot sync a directory; then there is nothing to wait for. */
     bool synced = descriptor >= 0 && (fsync(descriptor) == 0 || errno == EINVAL);
     if (!synced)
-        fail(error, errno, "cannot sync", slash ? directory : ".");
+        fail(error, errno, "cannot sync", directory);
     if (descriptor >= 0)
         close(descriptor);
     free(directory);
     return synced;
 }
 
+/* Gives a file without a name one of its own, for rename: linkat replaces nothing. */
+static bool name_temporary(struct sink *sink, struct flow_error *error)
+{
+    char descriptor[32];
+    snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", sink->descriptor);
+    for (unsigned attempt = 0; !sink->named && attempt < 100; attempt++) {
+        sprintf(sink->temporary + strlen(sink->temporary) - 6, "%06u",
+                ((unsigned)getpid() + attempt) % 1000000);
+        sink->named =
+            linkat(AT_FDCWD, descriptor, AT_FDCWD, sink->temporary, AT_SYMLINK_FOLLOW) == 0;
+        if (!sink->named && errno != EEXIST)
+            break;
+    }
+    return sink->named || fail(error, errno, "cannot name", sink->temporary);
+}
+
 static bool take_name(struct sink *sink, struct flow_error *error)
 {
     if (fsync(sink->descriptor) != 0)
-        return fail(error, errno, "cannot sync", sink->temporary);
+        return fail(error, errno, "cannot sync", sink->path);
+    if (!name_temporary(sink, error))
+        return false;
     if (rename(sink->temporary, sink->path) != 0)
         return fail(error, errno, "cannot replace", sink->path);
-    free(sink->temporary);
-    sink->temporary = NULL;
+    sink->named = false;
     return sync_directory(sink->path, error);
 }
 
@@ -248,7 +277,7 @@ void sink_close(struct sink *sink)
 {
     if (!sink)
         return;
-    if (sink->temporary)
+    if (sink->named)
         unlink(sink->temporary);
     if (sink->owned && sink->descriptor >= 0)
         close(sink->descriptor);

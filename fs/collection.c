@@ -1,15 +1,12 @@
 #include "collection.h"
 
+#include "capture_folder.h"
 #include "migrate.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* Folders in folders, deeper than which nobody keeps captures; it ends loops of links. */
-#define FOLDER_DEPTH 16
 
 struct collection {
     struct index *index;
@@ -161,73 +158,15 @@ static bool add_file(struct collection *collection, const char *path, const char
     return scan_capture(collection, capture, true, error);
 }
 
-/* A capture by its look: what an editor or a backup leaves in a folder must not end a mount. */
-static bool looks_like_capture(const char *path)
+static bool visit_file(void *context, const char *path, const char *name, struct flow_error *error)
 {
-    struct flow_error ignored = {0};
-    struct capture_item item = {0};
-    struct capture *capture = capture_open(path, &ignored);
-    struct capture_scan *scan = capture ? capture_scan_open(capture, 0, &ignored) : NULL;
-    bool is_capture =
-        scan && capture_scan_next(scan, &item, &ignored) &&
-        (item.kind == CAPTURE_FLOW || (item.kind == CAPTURE_PARTIAL && item.extent.size > 16));
-    capture_scan_close(scan);
-    capture_close(capture);
-    return is_capture;
-}
-
-static bool add_folder(struct collection *collection, const char *path, size_t shown,
-                       unsigned depth, struct flow_error *error);
-
-static bool add_entry(struct collection *collection, const char *folder, size_t shown,
-                      const struct dirent *entry, unsigned depth, struct flow_error *error)
-{
-    char *path;
-    struct stat status;
-    bool added = true;
-    if (entry->d_name[0] == '.')
-        return true;
-    if (asprintf(&path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
-                 entry->d_name) < 0)
-        return flow_error_memory(error);
-    if (stat(path, &status) == 0) {
-        if (S_ISDIR(status.st_mode))
-            added = add_folder(collection, path, shown, depth + 1, error);
-        else if (S_ISREG(status.st_mode) && looks_like_capture(path))
-            added = add_file(collection, path, path + shown, error);
-    }
-    free(path);
-    return added;
-}
-
-/* shown: how much of the path is not part of the captures' names. */
-static bool add_folder(struct collection *collection, const char *path, size_t shown,
-                       unsigned depth, struct flow_error *error)
-{
-    struct dirent **entries;
-    bool added = true;
-    if (depth == FOLDER_DEPTH)
-        return true;
-    int count = scandir(path, &entries, NULL, alphasort);
-    if (count < 0) {
-        flow_error_set(error, errno, FLOW_ERROR_NO_OFFSET, "cannot list %s: %s", path,
-                       strerror(errno));
-        return false;
-    }
-    for (int i = 0; i < count; i++) {
-        if (added)
-            added = add_entry(collection, path, shown, entries[i], depth, error);
-        free(entries[i]);
-    }
-    free(entries);
-    return added;
+    return add_file(context, path, name, error);
 }
 
 bool collection_add(struct collection *collection, const char *path, struct flow_error *error)
 {
-    struct stat status;
     uint32_t before = collection->count;
-    if (strcmp(path, "-") == 0 || stat(path, &status) < 0 || !S_ISDIR(status.st_mode)) {
+    if (!capture_folder_is(path)) {
         const char *slash = strrchr(path, '/');
         if (!add_file(collection, path, slash && slash[1] ? slash + 1 : path, error))
             return false;
@@ -239,8 +178,7 @@ bool collection_add(struct collection *collection, const char *path, struct flow
                        "file nor HAR");
         return false;
     }
-    size_t length = strlen(path);
-    if (!add_folder(collection, path, length + (path[length - 1] != '/'), 0, error))
+    if (!capture_folder_walk(path, visit_file, collection, error))
         return false;
     if (collection->count > before)
         return true;

@@ -264,15 +264,14 @@ uint32_t index_find_offset(const struct index *index, uint32_t capture, uint64_t
     return INDEX_NONE;
 }
 
-/* The place for number `count`; the segment it is in is allocated when it is entered. */
-static bool reserve_segment(struct index *index, void **segment, size_t size)
+/* A segment is allocated when it is entered, and its place in the table written only then: readers
+ * look into the table at any time, but not behind the count. */
+static void *new_segment(struct index *index, size_t size)
 {
-    if (*segment)
-        return true;
-    *segment = calloc(1, size);
-    if (*segment)
+    void *segment = calloc(1, size);
+    if (segment)
         index->footprint += size;
-    return *segment != NULL;
+    return segment;
 }
 
 static bool grow_host_sites(struct index *index, uint32_t count)
@@ -302,10 +301,9 @@ static bool add_host(struct index *index, struct bytes site, uint32_t *number,
     name_make(&name, site, copy);
     while (index_find_host(index, name_bytes(&name)) != INDEX_NONE)
         name_make(&name, site, ++copy);
-    void *segment = index->host_segments[count / SEGMENT_HOSTS];
-    if (!reserve_segment(index, &segment, SEGMENT_HOSTS * sizeof(struct index_host)))
+    struct index_host **segment = &index->host_segments[count / SEGMENT_HOSTS];
+    if (!*segment && !(*segment = new_segment(index, SEGMENT_HOSTS * sizeof **segment)))
         return flow_error_memory(error);
-    index->host_segments[count / SEGMENT_HOSTS] = segment;
     struct bytes kept = arena_copy(index->arena, name_bytes(&name));
     struct bytes kept_site = bytes_equal(site, kept) ? kept : arena_copy(index->arena, site);
     if (!kept.data || !kept_site.data || !grow_host_sites(index, count) ||
@@ -431,10 +429,9 @@ bool index_add(struct index *index, const struct flow_glance *glance,
         flow_error_set(error, EOVERFLOW, FLOW_ERROR_NO_OFFSET, "more than %u flows", number);
         return false;
     }
-    void *segment = index->flow_segments[number / SEGMENT_FLOWS];
-    if (!reserve_segment(index, &segment, SEGMENT_FLOWS * sizeof(struct index_flow)))
+    struct index_flow **segment = &index->flow_segments[number / SEGMENT_FLOWS];
+    if (!*segment && !(*segment = new_segment(index, SEGMENT_FLOWS * sizeof **segment)))
         return flow_error_memory(error);
-    index->flow_segments[number / SEGMENT_FLOWS] = segment;
     struct index_flow *flow = flow_at(index, number);
     if (!fill_flow(index, flow, glance, place, error))
         return false;

@@ -1,0 +1,69 @@
+#include "parallel.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+struct run {
+    size_t count, piece;
+    parallel_task *task;
+    void *context;
+    _Atomic size_t next; /* item that nobody has taken */
+    atomic_bool stopped;
+};
+
+struct worker {
+    pthread_t thread;
+    struct run *run;
+    unsigned number;
+    struct flow_error error;
+};
+
+unsigned parallel_workers(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 1 ? 1 : processors > PARALLEL_MOST ? PARALLEL_MOST : (unsigned)processors;
+}
+
+static void *work(void *context)
+{
+    struct worker *worker = context;
+    struct run *run = worker->run;
+    while (!atomic_load(&run->stopped)) {
+        size_t from = atomic_fetch_add(&run->next, run->piece);
+        if (from >= run->count)
+            break;
+        size_t to = run->count - from < run->piece ? run->count : from + run->piece;
+        if (!run->task(run->context, worker->number, from, to, &worker->error))
+            atomic_store(&run->stopped, true);
+    }
+    return NULL;
+}
+
+bool parallel_run(size_t count, size_t piece, parallel_task *task, void *context,
+                  struct flow_error *error)
+{
+    struct run run = {.count = count, .piece = piece, .task = task, .context = context};
+    struct worker workers[PARALLEL_MOST] = {0};
+    unsigned wanted = parallel_workers();
+    unsigned started = 1;
+    for (unsigned i = 0; i < wanted; i++) {
+        workers[i].run = &run;
+        workers[i].number = i;
+    }
+    /* The caller is the first worker; a thread that cannot be had is done without. */
+    while (started < wanted && (started - 1) * piece < count &&
+           pthread_create(&workers[started].thread, NULL, work, &workers[started]) == 0)
+        started++;
+    work(&workers[0]);
+    for (unsigned i = 1; i < started; i++)
+        pthread_join(workers[i].thread, NULL);
+    for (unsigned i = 0; i < started; i++)
+        if (workers[i].error.code) {
+            if (error && !error->code)
+                *error = workers[i].error;
+            return false;
+        }
+    return true;
+}

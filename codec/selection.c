@@ -1,0 +1,357 @@
+#include "selection.h"
+
+#include "capture_folder.h"
+#include "migrate.h"
+#include "parallel.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+/* Flows that a thread takes at once: enough to be no bother, few enough to end together. */
+#define PIECE 64
+
+struct entry {
+    struct selection_flow flow;
+    uint32_t order; /* in which it was added */
+    enum filter_verdict verdict;
+};
+
+struct selection {
+    struct selection_options options;
+    struct filter_matcher *matcher; /* for what is seen in passing */
+    struct selection_capture *captures;
+    uint32_t capture_count, capture_capacity;
+    struct entry *entries;
+    size_t count, capacity;
+};
+
+struct selection *selection_open(const struct selection_options *options, struct flow_error *error)
+{
+    struct selection *selection = calloc(1, sizeof *selection);
+    if (!selection) {
+        flow_error_memory(error);
+        return NULL;
+    }
+    selection->options = *options;
+    if (options->filter)
+        selection->matcher = filter_matcher_new(options->filter, error);
+    if (selection->matcher || !options->filter)
+        return selection;
+    selection_close(selection);
+    return NULL;
+}
+
+void selection_close(struct selection *selection)
+{
+    if (!selection)
+        return;
+    for (uint32_t i = 0; i < selection->capture_count; i++) {
+        capture_close(selection->captures[i].capture);
+        free(selection->captures[i].name);
+    }
+    filter_matcher_free(selection->matcher);
+    free(selection->captures);
+    free(selection->entries);
+    free(selection);
+}
+
+static void report(const struct selection *selection, const char *capture,
+                   const struct flow_error *problem, struct capture_extent gap)
+{
+    if (selection->options.report)
+        selection->options.report(selection->options.context, capture, problem, gap);
+}
+
+static const struct capture_extent no_gap;
+
+static bool grow_entries(struct selection *selection, struct flow_error *error)
+{
+    if (selection->count < selection->capacity)
+        return true;
+    size_t capacity = selection->capacity ? selection->capacity * 2 : 1024;
+    struct entry *entries = reallocarray(selection->entries, capacity, sizeof *entries);
+    if (!entries)
+        return flow_error_memory(error);
+    selection->entries = entries;
+    selection->capacity = capacity;
+    return true;
+}
+
+static void tell_newer(const struct selection *selection, const char *name,
+                       const struct capture_item *item)
+{
+    struct flow_error newer = {0};
+    flow_error_set(&newer, ENOTSUP, item->extent.offset,
+                   "format version %" PRId64 " is newer than %d, the newest known: read as %d",
+                   item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
+    report(selection, name, &newer, no_gap);
+}
+
+static bool add_flow(struct selection *selection, uint32_t number, const struct capture_item *item,
+                     struct flow_error *error)
+{
+    struct selection_capture *capture = &selection->captures[number];
+    enum filter_verdict verdict = FILTER_YES;
+    double start = item->glance.timestamp_start;
+    capture->flows++;
+    if (item->glance.version > MIGRATE_VERSION_NEWEST)
+        tell_newer(selection, capture->name, item);
+    if (selection->matcher) {
+        struct filter_facts facts = filter_facts_of_glance(&item->glance);
+        verdict = filter_match_facts(selection->matcher, &facts);
+    }
+    if (verdict == FILTER_NO)
+        return true;
+    if (selection->count == UINT32_MAX || capture->flows > UINT32_MAX) {
+        flow_error_set(error, EOVERFLOW, item->extent.offset, "more than %u flows", UINT32_MAX);
+        return false;
+    }
+    if (!grow_entries(selection, error))
+        return false;
+    selection->entries[selection->count] = (struct entry){
+        /* What is no number would have no place in an order. */
+        .flow = {item->extent, item->handshake, isnan(start) ? 0 : start, number,
+                 (uint32_t)capture->flows},
+        .order = (uint32_t)selection->count,
+        .verdict = verdict,
+    };
+    selection->count++;
+    return true;
+}
+
+static bool scan(struct selection *selection, uint32_t number, struct flow_error *error)
+{
+    struct capture_item item = {0};
+    struct capture *capture = selection->captures[number].capture;
+    uint64_t all = source_size(capture_source(capture));
+    struct capture_scan *scan = capture_scan_open(capture, 0, error);
+    bool done = scan != NULL;
+    for (unsigned i = 0; done && (done = capture_scan_next(scan, &item, error)); i++) {
+        if (item.kind == CAPTURE_END)
+            break;
+        if (item.kind == CAPTURE_FLOW) {
+            done = add_flow(selection, number, &item, error);
+        } else {
+            selection->captures[number].gaps++;
+            report(selection, selection->captures[number].name, &item.error, item.extent);
+        }
+        if (item.kind == CAPTURE_PARTIAL)
+            break;
+        if (i % 256 == 0 && selection->options.progress)
+            selection->options.progress(selection->options.context, item.extent.offset, all);
+    }
+    capture_scan_close(scan);
+    return done;
+}
+
+static bool grow_captures(struct selection *selection, struct flow_error *error)
+{
+    if (selection->capture_count < selection->capture_capacity)
+        return true;
+    uint32_t capacity = selection->capture_capacity ? selection->capture_capacity * 2 : 8;
+    struct selection_capture *captures =
+        reallocarray(selection->captures, capacity, sizeof *captures);
+    if (!captures)
+        return flow_error_memory(error);
+    selection->captures = captures;
+    selection->capture_capacity = capacity;
+    return true;
+}
+
+static bool add_file(void *context, const char *path, const char *name, struct flow_error *error)
+{
+    struct selection *selection = context;
+    if (!grow_captures(selection, error))
+        return false;
+    struct selection_capture *capture = &selection->captures[selection->capture_count];
+    *capture = (struct selection_capture){.name = strdup(name)};
+    if (!capture->name)
+        return flow_error_memory(error);
+    capture->capture = capture_open(path, error);
+    if (!capture->capture) {
+        free(capture->name);
+        return false;
+    }
+    uint32_t number = selection->capture_count++;
+    const struct flow_error *damage = source_damage(capture_source(capture->capture));
+    if (damage->code) {
+        capture->gaps++;
+        report(selection, capture->name, damage, no_gap);
+    }
+    return scan(selection, number, error);
+}
+
+bool selection_add(struct selection *selection, const char *path, struct flow_error *error)
+{
+    uint32_t before = selection->capture_count;
+    if (capture_folder_is(path)) {
+        if (!capture_folder_walk(path, add_file, selection, error))
+            return false;
+        if (selection->capture_count > before)
+            return true;
+        flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET, "there is no capture in this folder");
+        return false;
+    }
+    const char *slash = strrchr(path, '/');
+    if (!add_file(selection, path, slash && slash[1] ? slash + 1 : path, error))
+        return false;
+    const struct selection_capture *capture = &selection->captures[before];
+    if (capture->flows || source_size(capture_source(capture->capture)) == 0)
+        return true;
+    flow_error_set(error, EBADMSG, 0,
+                   "no flow was found in it: it is neither a mitmproxy flow file nor HAR");
+    return false;
+}
+
+/* A matching under way. */
+struct matching {
+    struct selection *selection;
+    struct filter_matcher *matchers[PARALLEL_MOST];
+    pthread_mutex_t lock; /* of what follows, and of reports */
+    uint64_t done, all, failed;
+};
+
+static bool load(const struct selection *selection, const struct selection_flow *flow,
+                 struct flowdir *directory, struct flow_error *error)
+{
+    const struct selection_capture *capture = &selection->captures[flow->capture];
+    struct capture_flow loaded;
+    return capture_load(capture->capture, flow->extent, flow->handshake, &loaded, error) &&
+           flowdir_open(directory, &loaded, capture->capture, capture->name, flow->number,
+                        selection->options.decode_limit, error);
+}
+
+static bool match_one(struct matching *matching, unsigned worker, struct entry *entry,
+                      struct flow_error *error)
+{
+    struct flow_error problem = {0};
+    struct flowdir directory = {0};
+    bool matches = false;
+    bool done = load(matching->selection, &entry->flow, &directory, &problem) &&
+                filter_match(matching->matchers[worker], &directory, &matches, &problem);
+    flowdir_close(&directory);
+    entry->verdict = done && matches ? FILTER_YES : FILTER_NO;
+    if (done)
+        return true;
+    if (problem.code == ENOMEM)
+        return flow_error_memory(error);
+    pthread_mutex_lock(&matching->lock);
+    matching->failed++;
+    report(matching->selection, matching->selection->captures[entry->flow.capture].name, &problem,
+           entry->flow.extent);
+    pthread_mutex_unlock(&matching->lock);
+    return true;
+}
+
+static bool match_some(void *context, unsigned worker, size_t from, size_t to,
+                       struct flow_error *error)
+{
+    struct matching *matching = context;
+    const struct selection_options *options = &matching->selection->options;
+    uint64_t size = 0;
+    for (size_t i = from; i < to; i++) {
+        struct entry *entry = &matching->selection->entries[i];
+        size += entry->flow.extent.size;
+        if (entry->verdict == FILTER_UNKNOWN && !match_one(matching, worker, entry, error))
+            return false;
+    }
+    if (options->progress) {
+        pthread_mutex_lock(&matching->lock);
+        matching->done += size;
+        options->progress(options->context, matching->done, matching->all);
+        pthread_mutex_unlock(&matching->lock);
+    }
+    return true;
+}
+
+static void drop_refused(struct selection *selection)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < selection->count; i++)
+        if (selection->entries[i].verdict == FILTER_YES)
+            selection->entries[kept++] = selection->entries[i];
+    selection->count = kept;
+}
+
+static bool is_open(const struct selection *selection, uint64_t *size)
+{
+    bool open = false;
+    *size = 0;
+    for (size_t i = 0; i < selection->count; i++) {
+        open |= selection->entries[i].verdict == FILTER_UNKNOWN;
+        *size += selection->entries[i].flow.extent.size;
+    }
+    return open;
+}
+
+bool selection_match(struct selection *selection, uint64_t *failed, struct flow_error *error)
+{
+    struct matching matching = {.selection = selection, .lock = PTHREAD_MUTEX_INITIALIZER};
+    unsigned workers = parallel_workers();
+    bool done = true;
+    *failed = 0;
+    if (!is_open(selection, &matching.all))
+        return true;
+    for (unsigned i = 0; i < workers && done; i++) {
+        matching.matchers[i] = filter_matcher_new(selection->options.filter, error);
+        done = matching.matchers[i] != NULL;
+    }
+    done = done && parallel_run(selection->count, PIECE, match_some, &matching, error);
+    for (unsigned i = 0; i < workers; i++)
+        filter_matcher_free(matching.matchers[i]);
+    pthread_mutex_destroy(&matching.lock);
+    *failed = matching.failed;
+    if (done)
+        drop_refused(selection);
+    return done;
+}
+
+static int compare_starts(const void *a, const void *b)
+{
+    const struct entry *first = a;
+    const struct entry *second = b;
+    if (first->flow.start != second->flow.start)
+        return first->flow.start < second->flow.start ? -1 : 1;
+    return first->order < second->order ? -1 : 1;
+}
+
+void selection_sort(struct selection *selection)
+{
+    if (selection->count)
+        qsort(selection->entries, selection->count, sizeof *selection->entries, compare_starts);
+}
+
+size_t selection_count(const struct selection *selection)
+{
+    return selection->count;
+}
+
+const struct selection_flow *selection_flow(const struct selection *selection, size_t number)
+{
+    return &selection->entries[number].flow;
+}
+
+const struct selection_capture *selection_capture(const struct selection *selection,
+                                                  uint32_t capture)
+{
+    return &selection->captures[capture];
+}
+
+uint64_t selection_gaps(const struct selection *selection)
+{
+    uint64_t gaps = 0;
+    for (uint32_t i = 0; i < selection->capture_count; i++)
+        gaps += selection->captures[i].gaps;
+    return gaps;
+}
+
+struct convert_flow selection_convert_flow(const struct selection *selection, size_t number)
+{
+    const struct selection_flow *flow = &selection->entries[number].flow;
+    const struct selection_capture *capture = &selection->captures[flow->capture];
+    return (struct convert_flow){capture->capture, flow->extent, flow->handshake,
+                                 capture->name,    flow->number, selection->options.decode_limit};
+}
