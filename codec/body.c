@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define CODING_LIMIT 8
 #define CHANNEL_SIZE ((size_t)64 * 1024)
 
 /* Channel 0 holds the encoded content, stage i decodes from channel i to channel i + 1, and the
@@ -16,16 +15,10 @@ struct body_decoder {
     struct body_input input;
     uint64_t limit; /* bytes that any one coding may give */
     size_t count;
-    struct body_stage *stages[CODING_LIMIT];
-    bool finished[CODING_LIMIT];
-    struct body_channel channels[CODING_LIMIT + 1];
+    struct body_stage *stages[BODY_CODING_LIMIT];
+    bool finished[BODY_CODING_LIMIT];
+    struct body_channel channels[BODY_CODING_LIMIT + 1];
     struct flow_error failure; /* stays, and is told at every later read */
-};
-
-/* In the order in which they are undone. */
-struct coding_list {
-    size_t count;
-    enum body_coding codings[CODING_LIMIT];
 };
 
 /* The next element of a comma list (RFC 9110, 5.6.1), which may be empty; false at the end. */
@@ -78,10 +71,9 @@ static void refuse_coding(struct bytes name, struct flow_error *error)
                    text);
 }
 
-static bool parse_codings(struct bytes content_encoding, struct coding_list *list,
-                          struct flow_error *error)
+bool body_codings_parse(struct bytes content_encoding, struct body_coding_list *list,
+                        struct flow_error *error)
 {
-    enum body_coding applied[CODING_LIMIT];
     struct bytes name;
     list->count = 0;
     while (next_element(&content_encoding, &name)) {
@@ -92,16 +84,14 @@ static bool parse_codings(struct bytes content_encoding, struct coding_list *lis
             refuse_coding(name, error);
             return false;
         }
-        if (list->count == CODING_LIMIT) {
+        if (list->count == BODY_CODING_LIMIT) {
             flow_error_set(error, ENOTSUP, FLOW_ERROR_NO_OFFSET,
                            "content-encoding names more than %d codings; use the content undecoded",
-                           CODING_LIMIT);
+                           BODY_CODING_LIMIT);
             return false;
         }
-        applied[list->count++] = coding;
+        list->codings[list->count++] = coding;
     }
-    for (size_t i = 0; i < list->count; i++)
-        list->codings[i] = applied[list->count - 1 - i];
     return true;
 }
 
@@ -116,11 +106,11 @@ bool body_is_encoded(struct bytes content_encoding)
 
 bool body_encoding_is_known(struct bytes content_encoding)
 {
-    struct coding_list list;
-    return parse_codings(content_encoding, &list, NULL);
+    struct body_coding_list list;
+    return body_codings_parse(content_encoding, &list, NULL);
 }
 
-static bool open_stages(struct body_decoder *decoder, const struct coding_list *list,
+static bool open_stages(struct body_decoder *decoder, const struct body_coding_list *list,
                         struct flow_error *error)
 {
     int window_log = list->count > 1 ? BODY_WINDOW_LOG_LIST : BODY_WINDOW_LOG_ALONE;
@@ -133,7 +123,7 @@ static bool open_stages(struct body_decoder *decoder, const struct coding_list *
             return flow_error_memory(error);
     }
     for (size_t i = 0; i < list->count; i++) {
-        decoder->stages[i] = body_stage_open(list->codings[i], window_log, error);
+        decoder->stages[i] = body_stage_open(list->codings[list->count - 1 - i], window_log, error);
         if (!decoder->stages[i])
             return false;
     }
@@ -143,8 +133,8 @@ static bool open_stages(struct body_decoder *decoder, const struct coding_list *
 struct body_decoder *body_decoder_open(struct bytes content_encoding, struct body_input input,
                                        struct flow_error *error)
 {
-    struct coding_list list;
-    if (!parse_codings(content_encoding, &list, error))
+    struct body_coding_list list;
+    if (!body_codings_parse(content_encoding, &list, error))
         return NULL;
     struct body_decoder *decoder = calloc(1, sizeof *decoder);
     if (!decoder) {

@@ -1,5 +1,5 @@
 /* One content coding each: a step takes encoded bytes from one channel and puts decoded bytes into
- * the next. body.c connects the steps; nothing else uses this.
+ * the next. body.c connects the steps; nothing else but body_encode.c uses this.
  *
  * A coding that ends early or is damaged is judged as mitmproxy/net/encoding.py judges it, so that
  * both decode the same contents:
@@ -19,6 +19,18 @@
 #include <stdint.h>
 
 enum body_coding { BODY_GZIP, BODY_DEFLATE, BODY_BROTLI, BODY_ZSTD };
+
+#define BODY_CODING_LIMIT 8
+
+/* The codings of a Content-Encoding, in the order in which they were applied. */
+struct body_coding_list {
+    size_t count;
+    enum body_coding codings[BODY_CODING_LIMIT];
+};
+
+/* False with ENOTSUP: a coding is unknown, or there are more than the limit. In body.c. */
+bool body_codings_parse(struct bytes content_encoding, struct body_coding_list *list,
+                        struct flow_error *error);
 
 /* Windows of zstd, as powers of two: what mitmproxy accepts, and what RFC 9659 asks for, which is
  * enough where several codings share the memory. */

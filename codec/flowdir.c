@@ -1,5 +1,7 @@
 #include "flowdir.h"
 
+#include "flowdir_form.h"
+#include "flowdir_notes.h"
 #include "json_text.h"
 
 #include <errno.h>
@@ -9,109 +11,6 @@
 
 /* A string that belongs into flow.json and is longer is no string that a flow has. */
 #define LONGEST_SHOWN ((size_t)64 << 20)
-
-/* A start line's parts and a field's value: anything that does not break the line. */
-static bool holds_in_line(struct bytes text)
-{
-    for (size_t i = 0; i < text.size; i++)
-        if (text.data[i] == '\n' || text.data[i] == '\r' || text.data[i] == '\0')
-            return false;
-    return true;
-}
-
-static bool is_token(struct bytes text)
-{
-    return text.size && holds_in_line(text) && !memchr(text.data, ' ', text.size);
-}
-
-static bool is_line_field(const struct value *item)
-{
-    struct bytes name, value;
-    if (!flow_field(item, &name, &value) || item->first->kind != VALUE_BYTES ||
-        item->last->kind != VALUE_BYTES || !item->first->bytes.data || !item->last->bytes.data)
-        return false;
-    /* HTTP/2's pseudo header fields start with a colon, which ends no name. */
-    return is_token(name) && holds_in_line(value) && !memchr(name.data + 1, ':', name.size - 1);
-}
-
-static void mark_fields(struct value *fields)
-{
-    if (!value_is(fields, VALUE_LIST))
-        return;
-    for (const struct value *item = fields->first; item; item = item->next)
-        if (!is_line_field(item))
-            return;
-    fields->elsewhere = true;
-}
-
-static void mark_if(struct value *member, bool holds)
-{
-    if (value_is(member, VALUE_BYTES) && member->bytes.data && holds)
-        member->elsewhere = true;
-}
-
-static void mark_message(const struct flow_message *message)
-{
-    struct value *trailers = value_get(message->state, "trailers");
-    mark_fields(value_get(message->state, "headers"));
-    /* Without trailers there is no file that could say so. */
-    if (value_is(trailers, VALUE_LIST) && trailers->count)
-        mark_fields(trailers);
-    struct value *content = value_get(message->state, "content");
-    /* Content of no bytes has no file. */
-    if (value_is(content, VALUE_BYTES) && content->bytes.size)
-        content->elsewhere = true;
-}
-
-/* Marks what other files hold, so that flow.json holds the rest and nothing twice. */
-static void mark_http(const struct flow *flow)
-{
-    const struct flow_target *target = &flow->target;
-    const struct value *request = flow->request.state;
-    const struct value *response = flow->response.state;
-    bool start_line = is_token(target->method) && is_token(target->http_version) &&
-                      holds_in_line(target->path) && holds_in_line(target->scheme) &&
-                      holds_in_line(target->host) && holds_in_line(target->authority);
-    mark_message(&flow->request);
-    mark_if(value_get(request, "method"), start_line);
-    mark_if(value_get(request, "http_version"), start_line);
-    mark_if(value_get(request, "path"),
-            start_line && flow_target_form(target) != FLOW_TARGET_AUTHORITY);
-    if (!response)
-        return;
-    struct value *status = value_get(response, "status_code");
-    bool status_line = is_token(flow->response.http_version) && holds_in_line(flow->reason) &&
-                       value_is(status, VALUE_INT) && status->bytes.size == 3;
-    mark_message(&flow->response);
-    mark_if(value_get(response, "http_version"), status_line);
-    mark_if(value_get(response, "reason"), status_line);
-    if (status_line)
-        status->elsewhere = true;
-}
-
-static void mark_messages(const struct flow *flow)
-{
-    struct flow_stream_message message;
-    for (struct value *item = flow->messages ? flow->messages->first : NULL; item;
-         item = item->next)
-        if (flow_stream_message(flow, item, &message)) {
-            struct value *content =
-                flow->type == FLOW_HTTP ? item->first->next->next : item->first->next;
-            /* Old files have text here; the file alone could not tell. */
-            content->elsewhere = content->kind == VALUE_BYTES;
-        }
-}
-
-static void mark_rendered(const struct flow *flow)
-{
-    struct value *message = value_get(flow->error, "msg");
-    if (value_is(message, VALUE_TEXT))
-        message->elsewhere = true;
-    if (flow->dns_request)
-        flow->dns_request->elsewhere = true;
-    if (flow->dns_response)
-        flow->dns_response->elsewhere = true;
-}
 
 static bool load_strings(struct flowdir *directory, struct value *value, struct flow_error *error)
 {
@@ -135,7 +34,8 @@ static bool load_strings(struct flowdir *directory, struct value *value, struct 
         value->bytes.data = data;
     }
     for (struct value *child = value->elsewhere ? NULL : value->first; child; child = child->next)
-        if (!load_strings(directory, child, error))
+        if (!load_strings(directory, child, error) ||
+            (child->key && !load_strings(directory, child->key, error)))
             return false;
     return true;
 }
@@ -196,13 +96,13 @@ bool flowdir_open(struct flowdir *directory, struct capture_flow *loaded,
     const struct flow *flow = &directory->loaded.flow;
     *loaded = (struct capture_flow){0};
     if (flow->type == FLOW_HTTP)
-        mark_http(flow);
-    mark_messages(flow);
+        flowdir_mark_http(flow);
+    flowdir_mark_messages(flow);
     /* These are rendered from memory, so they are marked only when all that is not is loaded. */
     if (open_body(directory, &directory->request, &flow->request, error) &&
         open_body(directory, &directory->response, &flow->response, error) &&
         list_messages(directory, error) && load_long_strings(directory, error)) {
-        mark_rendered(flow);
+        flowdir_mark_rendered(flow);
         return true;
     }
     flowdir_close(directory);
@@ -338,65 +238,12 @@ bool flowdir_read_body(struct flowdir *directory, struct flowdir_body *body, boo
     return true;
 }
 
-static void append_in_line(struct buffer *out, struct bytes text)
-{
-    size_t start = out->size;
-    buffer_append_bytes(out, text);
-    for (size_t i = start; !out->failed && i < out->size; i++)
-        if (out->data[i] == '\n' || out->data[i] == '\r' || out->data[i] == '\0')
-            out->data[i] = '?';
-}
-
 static void render_fields(const struct value *fields, struct buffer *out)
 {
     struct bytes name, value;
-    for (const struct value *item = fields ? fields->first : NULL; item; item = item->next) {
-        if (!flow_field(item, &name, &value))
-            continue;
-        append_in_line(out, name);
-        buffer_append_text(out, ": ");
-        append_in_line(out, value);
-        buffer_append_byte(out, '\n');
-    }
-}
-
-/* What the request is for: the URL by address; of CONNECT the authority; of a target that makes no
- * URL (`*`, or no host) the target itself. */
-static void append_target(const struct flow_target *target, struct buffer *out)
-{
-    struct buffer url = BUFFER_INIT;
-    if (flow_target_form(target) == FLOW_TARGET_AUTHORITY) {
-        append_in_line(out, target->authority);
-    } else if (target->scheme.size && target->host.size && target->path.size &&
-               target->path.data[0] == '/') {
-        flow_target_url(target, &url);
-        append_in_line(out, buffer_bytes(&url));
-    } else {
-        append_in_line(out, target->path);
-    }
-    out->failed |= url.failed;
-    buffer_free(&url);
-}
-
-static void render_request_headers(const struct flow *flow, struct buffer *out)
-{
-    const struct flow_target *target = &flow->target;
-    append_in_line(out, target->method);
-    buffer_append_byte(out, ' ');
-    append_target(target, out);
-    buffer_append_byte(out, ' ');
-    append_in_line(out, target->http_version);
-    buffer_append_byte(out, '\n');
-    render_fields(flow->request.headers, out);
-}
-
-static void render_response_headers(const struct flow *flow, struct buffer *out)
-{
-    append_in_line(out, flow->response.http_version);
-    buffer_printf(out, " %" PRId64 " ", flow->status_code);
-    append_in_line(out, flow->reason);
-    buffer_append_byte(out, '\n');
-    render_fields(flow->response.headers, out);
+    for (const struct value *item = fields ? fields->first : NULL; item; item = item->next)
+        if (flow_field(item, &name, &value))
+            flowdir_append_field(out, name, value);
 }
 
 static void render_value(const struct value *value, struct buffer *out)
@@ -407,6 +254,31 @@ static void render_value(const struct value *value, struct buffer *out)
     buffer_append_byte(out, '\n');
 }
 
+/* The flow, and as its last member what packing must know (flowdir_notes.h). */
+static bool render_state(struct flowdir *directory, struct buffer *out, struct flow_error *error)
+{
+    struct value *notes;
+    struct arena *arena = arena_new();
+    if (!arena)
+        return flow_error_memory(error);
+    bool done = flowdir_notes_make(directory, arena, &notes, error);
+    if (done) {
+        json_append_value(out, directory->loaded.flow.state, 0);
+        if (notes && !out->failed) {
+            /* Inside the closing brace, which may stand on a line of its own. */
+            out->size -= out->data[out->size - 2] == '\n' ? 2 : 1;
+            buffer_append_byte(out, ',');
+            json_append_line(out, 1);
+            buffer_append_text(out, "\"" FLOWDIR_NOTES "\": ");
+            json_append_value(out, notes, 1);
+            buffer_append_text(out, "\n}");
+        }
+        buffer_append_byte(out, '\n');
+    }
+    arena_free(arena);
+    return done;
+}
+
 bool flowdir_render(struct flowdir *directory, enum flowdir_file file, struct buffer *out,
                     struct flow_error *error)
 {
@@ -415,13 +287,17 @@ bool flowdir_render(struct flowdir *directory, enum flowdir_file file, struct bu
     case FLOWDIR_SUMMARY:
         return flowdir_render_summary(directory, out, error);
     case FLOWDIR_FLOW:
-        render_value(flow->state, out);
+        if (!render_state(directory, out, error))
+            return false;
         break;
     case FLOWDIR_REQUEST_HEADERS:
-        render_request_headers(flow, out);
+        flowdir_append_request_line(out, &flow->target);
+        render_fields(flow->request.headers, out);
         break;
     case FLOWDIR_RESPONSE_HEADERS:
-        render_response_headers(flow, out);
+        flowdir_append_status_line(out, flow->response.http_version, flow->status_code,
+                                   flow->reason);
+        render_fields(flow->response.headers, out);
         break;
     case FLOWDIR_REQUEST_TRAILERS:
         render_fields(flow->request.trailers, out);

@@ -15,7 +15,10 @@
  *   query.json answer.json      DNS
  *
  * A start line or header field that no text line can hold (a line break or NUL in it, a colon in
- * the name) is shown with `?` in place of those bytes, and flow.json holds the exact list. */
+ * the name) is shown with `?` in place of those bytes, and flow.json holds the exact list.
+ *
+ * flowdir_form.h has the rules of what goes where; the last member of flow.json, `flowfs`, may say
+ * what packing must know besides (flowdir_notes.h); flowdir_pack.h is the way back. */
 #ifndef FLOWFS_CODEC_FLOWDIR_H
 #define FLOWFS_CODEC_FLOWDIR_H
 

@@ -173,7 +173,7 @@ static bool is_canonical_float(struct bytes digits)
     return length == digits.size && memcmp(text, again, length) == 0;
 }
 
-static bool is_tag(struct bytes key)
+bool json_is_tag(struct bytes key)
 {
     static const char *const tags[] = {"bytes", "base64", "text_base64", "int", "float", "dict"};
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
@@ -182,12 +182,14 @@ static bool is_tag(struct bytes key)
     return false;
 }
 
-static bool is_plain_dict(const struct value *dict)
+bool json_is_plain_dict(const struct value *dict)
 {
-    if (dict->count == 1 && is_tag(dict->first->key->bytes))
+    if (dict->count > JSON_PLAIN_MEMBERS)
         return false;
     for (const struct value *member = dict->first; member; member = member->next) {
-        if (member->key->kind != VALUE_TEXT || !bytes_are_utf8(member->key->bytes))
+        if (member->key->kind != VALUE_TEXT ||
+            (member->key->bytes.size && !member->key->bytes.data) ||
+            !bytes_are_utf8(member->key->bytes))
             return false;
         for (const struct value *earlier = dict->first; earlier != member; earlier = earlier->next)
             if (bytes_equal(earlier->key->bytes, member->key->bytes))
@@ -196,16 +198,36 @@ static bool is_plain_dict(const struct value *dict)
     return true;
 }
 
+/* Whether what is shown of the dict would be taken for a tagged object. */
+static bool looks_tagged(const struct value *dict)
+{
+    const struct value *only = NULL;
+    for (const struct value *member = dict->first; member; member = member->next) {
+        if (member->elsewhere)
+            continue;
+        if (only)
+            return false;
+        only = member;
+    }
+    return only && json_is_tag(only->key->bytes);
+}
+
 static void append_pairs(struct buffer *out, const struct value *dict, unsigned indent)
 {
+    bool any = false;
     buffer_append_text(out, "{\"dict\": [");
     for (const struct value *member = dict->first; member; member = member->next) {
+        if (member->elsewhere)
+            continue;
+        if (any)
+            buffer_append_byte(out, ',');
+        any = true;
         json_append_line(out, indent + 1);
         buffer_append_byte(out, '[');
         json_append_value(out, member->key, indent + 1);
         buffer_append_text(out, ", ");
         json_append_value(out, member, indent + 1);
-        buffer_append_text(out, member->next ? "]," : "]");
+        buffer_append_byte(out, ']');
     }
     buffer_append_text(out, "]}");
 }
@@ -213,8 +235,7 @@ static void append_pairs(struct buffer *out, const struct value *dict, unsigned 
 static void append_dict(struct buffer *out, const struct value *dict, unsigned indent)
 {
     bool any = false;
-    /* A dict of very many members is told in pairs: looking for equal keys would take too long. */
-    if (dict->count > 512 || !is_plain_dict(dict)) {
+    if (!json_is_plain_dict(dict) || looks_tagged(dict)) {
         append_pairs(out, dict, indent);
         return;
     }

@@ -28,6 +28,16 @@ void json_append_escaped(struct buffer *out, struct bytes text);
  * marked `elsewhere` are left out. Every string must be in memory. */
 void json_append_value(struct buffer *out, const struct value *value, unsigned indent);
 
+/* A dict of more members than this is told in pairs: looking for equal keys would take too long. */
+#define JSON_PLAIN_MEMBERS 512
+
+/* Whether an object with this one member stands for something else than a dict. */
+bool json_is_tag(struct bytes key);
+
+/* Whether the dict has distinct text keys, and not too many, so that members can be left out of it
+ * and put back by name. */
+bool json_is_plain_dict(const struct value *dict);
+
 /* Appends a line break and `indent` times two spaces. */
 void json_append_line(struct buffer *out, unsigned indent);
 

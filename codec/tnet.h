@@ -52,6 +52,11 @@ bool tnet_element(struct bytes text, size_t from, size_t end, uint64_t offset,
 struct value *tnet_read(struct bytes text, uint64_t offset, const struct tnet_need *need,
                         struct arena *arena, struct flow_error *error);
 
+/* Whether digits are what a flow file holds as integer, as float: Python's int() and float(),
+ * without their white space and underscores. */
+bool tnet_is_integer(struct bytes digits);
+bool tnet_is_float(struct bytes digits);
+
 /* Appends the element that stands for `value`, byte for byte as mitmproxy would write it. False
  * with ENOMEM, or EINVAL if a string was left in the capture (see struct value). */
 bool tnet_write(struct value *value, struct buffer *out, struct flow_error *error);

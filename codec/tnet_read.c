@@ -77,7 +77,7 @@ bool tnet_element(struct bytes text, size_t from, size_t end, uint64_t offset,
     return true;
 }
 
-static bool is_integer(struct bytes text)
+bool tnet_is_integer(struct bytes text)
 {
     size_t i = text.size && (text.data[0] == '-' || text.data[0] == '+');
     if (i == text.size)
@@ -89,7 +89,7 @@ static bool is_integer(struct bytes text)
 }
 
 /* What Python's float() takes and repr() writes: decimal notation, inf and nan. */
-static bool is_float(struct bytes text)
+bool tnet_is_float(struct bytes text)
 {
     size_t i = text.size && (text.data[0] == '-' || text.data[0] == '+');
     struct bytes rest = bytes_make(text.data + i, text.size - i);
@@ -109,7 +109,7 @@ static bool is_float(struct bytes text)
         return digits > 0;
     if (text.data[i] != 'e' && text.data[i] != 'E')
         return false;
-    return is_integer(bytes_make(text.data + i + 1, text.size - i - 1));
+    return tnet_is_integer(bytes_make(text.data + i + 1, text.size - i - 1));
 }
 
 /* What came from the capture, fit to stand in a message: it may hold line breaks, or orders to a
@@ -164,7 +164,7 @@ static struct value *read_number(struct reader *reader, enum value_kind kind, si
     struct bytes content = bytes_make(reader->text.data + at, size);
     if (!need_bytes(reader->need, at, size, reader->error))
         return NULL;
-    if (kind == VALUE_INT ? !is_integer(content) : !is_float(content))
+    if (kind == VALUE_INT ? !tnet_is_integer(content) : !tnet_is_float(content))
         return bad_literal(reader, at, kind == VALUE_INT ? "an integer" : "a float", content);
     return make_scalar(reader, kind, content, at);
 }

@@ -5,7 +5,7 @@ import json
 import re
 
 
-DEFAULT_PORTS = {(b"http", 80), (b"https", 443)}
+DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 
 def untag(value):
@@ -38,16 +38,16 @@ def read_request(folder, request):
     line, _, fields = (folder / "request.headers").read_bytes().partition(b"\n")
     method, rest = line.split(b" ", 1)
     target, version = rest.rsplit(b" ", 1)
-    scheme, host, port = request["scheme"], request["host"].encode(), request["port"]
-    origin = scheme + b"://" + host + (b"" if (scheme, port) in DEFAULT_PORTS else b":%d" % port)
-    if method.upper() == b"CONNECT":
-        assert target == request["authority"]
-    elif target.startswith(origin + b"/"):
-        target = target[len(origin):]
-    else:
-        assert not target.startswith(b"/") or not host
     request.setdefault("method", method)
     request.setdefault("http_version", version)
+    if method.upper() == b"CONNECT":
+        assert target == request["authority"]
+    elif "host" not in request:
+        scheme, host, port, target = re.fullmatch(rb"(https?)://([^/?#:]+)(?::(\d+))?(/.*)", target, re.DOTALL).groups()
+        request["scheme"] = scheme
+        request["host"] = host.decode()
+        request["port"] = int(port) if port else DEFAULT_PORTS[scheme]
+        request.setdefault("authority", host + (b":" + port if port else b""))
     request.setdefault("path", target)
     request.setdefault("headers", read_fields(fields))
 
@@ -86,6 +86,7 @@ def read_messages(folder, messages, at):
 def read_state(folder):
     """The flow's state at version 21, from all files of its directory but summary.json."""
     state = untag(json.loads((folder / "flow.json").read_text()))
+    state.pop("flowfs", None)  # what packing must know; no part of the flow
     if state["type"] == "http":
         read_message(folder, "request", state["request"])
         if state["response"]:
