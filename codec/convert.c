@@ -3,6 +3,7 @@
 #include "convert_mitm.h"
 #include "convert_rows.h"
 #include "export.h"
+#include "har_write.h"
 #include "stats.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@ struct convert {
     struct sink *sink;
     struct buffer out; /* what one flow gives, until the sink has it */
     struct stats *stats;
+    struct har_writer *har;
     uint64_t left_out;
 };
 
@@ -43,6 +45,22 @@ static bool copy_record(struct convert *convert, const struct convert_flow *flow
 static bool add_record(struct convert *convert, struct flowdir *directory, struct flow_error *error)
 {
     return convert_append_record(directory, &convert->options, &convert->out, error);
+}
+
+static bool begin_har(struct convert *convert, struct flow_error *error)
+{
+    convert->har = har_writer_open(error);
+    return convert->har && har_writer_begin(convert->har, &convert->out, error);
+}
+
+static bool add_har(struct convert *convert, struct flowdir *directory, struct flow_error *error)
+{
+    return har_writer_add(convert->har, directory, &convert->out, error);
+}
+
+static bool end_har(struct convert *convert, struct flow_error *error)
+{
+    return har_writer_end(convert->har, &convert->out, error);
 }
 
 static bool add_jsonl(struct convert *convert, struct flowdir *directory, struct flow_error *error)
@@ -105,6 +123,8 @@ _Static_assert(CONVERT_FORMATS - CONVERT_CURL == EXPORT_FORMATS &&
 static const struct format formats[CONVERT_FORMATS] = {
     [CONVERT_MITM] = {"mitm", "flow file, as mitmproxy reads and writes it", .copy = copy_record,
                       .add = add_record},
+    [CONVERT_HAR] = {"har", "HAR 1.2, as browsers write it", .begin = begin_har, .add = add_har,
+                     .end = end_har},
     [CONVERT_JSONL] = {"jsonl", "JSON lines: a summary of each flow", .add = add_jsonl},
     [CONVERT_CSV] = {"csv", "comma-separated values with a header line (RFC 4180)",
                      .begin = begin_csv, .add = add_csv},
@@ -222,6 +242,7 @@ void convert_close(struct convert *convert)
     if (!convert)
         return;
     stats_close(convert->stats);
+    har_writer_close(convert->har);
     buffer_free(&convert->out);
     free(convert);
 }

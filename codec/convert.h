@@ -8,6 +8,7 @@
 
 enum convert_format {
     CONVERT_MITM,       /* a flow file: FORMAT.md */
+    CONVERT_HAR,        /* HAR 1.2: har_write.h */
     CONVERT_JSONL,      /* one summary.json a line */
     CONVERT_CSV,        /* RFC 4180 */
     CONVERT_STATS,      /* counts and sums, for people */

@@ -1,4 +1,5 @@
 /* cat for flows: reads captures, chooses, sorts, writes in another form. */
+#include "flowcat_dirs.h"
 #include "flowcat_options.h"
 #include "progress.h"
 #include "selection.h"
@@ -77,18 +78,83 @@ static void show_filter_error(const char *expression, const struct flow_error *e
     fprintf(stderr, "  %s\n  %*s^\n", expression, (int)error->offset, "");
 }
 
+static bool parse_filter(struct flowcat *flowcat)
+{
+    struct flow_error error = {0};
+    const char *expression = flowcat->options.filter;
+    if (!expression)
+        return true;
+    flowcat->filter = filter_parse(bytes_of(expression), filter_case_of_environment(), &error);
+    if (!flowcat->filter)
+        show_filter_error(expression, &error);
+    return flowcat->filter != NULL;
+}
+
+static void tell_mistake(void *context, const char *what)
+{
+    (void)context;
+    fprintf(stderr, "flowcat: %s\n", what);
+}
+
+/* Packs the folders into a flow file without a name, and reads that. */
+static bool read_folders(struct flowcat *flowcat)
+{
+    struct flow_error error = {0};
+    uint64_t mistakes = 0;
+    const struct flowcat_options *options = &flowcat->options;
+    int packed =
+        flowcat_pack(options->paths, options->path_count, tell_mistake, flowcat, &mistakes, &error);
+    if (packed >= 0 && mistakes)
+        fprintf(stderr, "flowcat: nothing is written: %" PRIu64 " flows cannot be packed\n",
+                mistakes);
+    bool added = packed >= 0 && !mistakes &&
+                 selection_add_descriptor(flowcat->selection, packed, "packed.mitm", &error);
+    if (error.code)
+        say(flowcat, NULL, &error);
+    if (packed >= 0)
+        close(packed);
+    return added;
+}
+
+static bool read_captures(struct flowcat *flowcat)
+{
+    struct flow_error error = {0};
+    const struct flowcat_options *options = &flowcat->options;
+    for (int i = 0; i < options->path_count; i++) {
+        progress_start(&flowcat->progress, STDERR_FILENO, "reading");
+        bool added = selection_add(flowcat->selection, options->paths[i], &error);
+        progress_end(&flowcat->progress);
+        if (!added) {
+            say(flowcat, options->paths[i], &error);
+            return false;
+        }
+    }
+    if (!selection_gaps(flowcat->selection) || options->recover)
+        return true;
+    fputs("flowcat: nothing is written, since a capture is broken; --recover writes what is "
+          "whole\n",
+          stderr);
+    return false;
+}
+
+static bool match(struct flowcat *flowcat)
+{
+    struct flow_error error = {0};
+    progress_start(&flowcat->progress, STDERR_FILENO, "matching");
+    bool matched = selection_match(flowcat->selection, &flowcat->left_out, &error);
+    progress_end(&flowcat->progress);
+    if (!matched)
+        say(flowcat, NULL, &error);
+    return matched;
+}
+
+/* Finds the flows that are to be written, in their order. */
 static enum exit_code choose(struct flowcat *flowcat)
 {
     struct flow_error error = {0};
     const struct flowcat_options *options = &flowcat->options;
-    if (options->filter) {
-        flowcat->filter =
-            filter_parse(bytes_of(options->filter), filter_case_of_environment(), &error);
-        if (!flowcat->filter) {
-            show_filter_error(options->filter, &error);
-            return EXIT_USAGE;
-        }
-    }
+    if (!parse_filter(flowcat))
+        return EXIT_USAGE;
     struct selection_options selection_options = {
         .filter = flowcat->filter,
         .decode_limit = FLOWDIR_DECODE_LIMIT,
@@ -101,29 +167,9 @@ static enum exit_code choose(struct flowcat *flowcat)
         say(flowcat, NULL, &error);
         return EXIT_CAPTURE;
     }
-    for (int i = 0; i < options->path_count; i++) {
-        progress_start(&flowcat->progress, STDERR_FILENO, "reading");
-        bool added = selection_add(flowcat->selection, options->paths[i], &error);
-        progress_end(&flowcat->progress);
-        if (!added) {
-            say(flowcat, options->paths[i], &error);
-            return EXIT_CAPTURE;
-        }
-    }
-    if (selection_gaps(flowcat->selection) && !options->recover) {
-        fputs("flowcat: nothing is written, since a capture is broken; --recover writes what is "
-              "whole\n",
-              stderr);
+    if (!(options->pack ? read_folders(flowcat) : read_captures(flowcat)) || !match(flowcat))
         return EXIT_CAPTURE;
-    }
-    progress_start(&flowcat->progress, STDERR_FILENO, "matching");
-    bool matched = selection_match(flowcat->selection, &flowcat->left_out, &error);
-    progress_end(&flowcat->progress);
-    if (!matched) {
-        say(flowcat, NULL, &error);
-        return EXIT_CAPTURE;
-    }
-    if (options->sort)
+    if (options->sort || options->pack)
         selection_sort(flowcat->selection);
     return EXIT_WRITTEN;
 }
@@ -199,7 +245,9 @@ static enum exit_code run(struct flowcat *flowcat)
     if (code != EXIT_WRITTEN)
         return code;
     progress_start(&flowcat->progress, STDERR_FILENO, "writing");
-    bool written = write_all(flowcat, &error);
+    bool written = flowcat->options.unpack
+                       ? flowcat_unpack(flowcat->selection, flowcat->options.unpack, &error)
+                       : write_all(flowcat, &error);
     progress_end(&flowcat->progress);
     if (!written) {
         say(flowcat, flowcat->options.output, &error);

@@ -8,6 +8,7 @@
 
 const char flowcat_help[] =
     "usage: flowcat [options] [CAPTURE...]\n"
+    "       flowcat --pack [options] FOLDER...\n"
     "\n"
     "cat for flows: reads mitmproxy flow files and HAR files, plain or compressed by gzip, and\n"
     "folders of those, and writes their flows in another form. Without CAPTURE, or where it\n"
@@ -20,6 +21,8 @@ const char flowcat_help[] =
     "    -z                   compress by gzip\n"
     "    --format-version N   of flow files that are written: 17 to 21 (21)\n"
     "    --recover            write what is whole of broken captures\n"
+    "    --unpack FOLDER      write each flow as a folder of files: FOLDER/HOST/ID/...\n"
+    "    --pack               read flows from such folders, in order of time\n"
     "    --list-formats       print the forms\n"
     "    -h, --help           print this\n"
     "    -V, --version        print the version\n"
@@ -31,12 +34,16 @@ enum long_option {
     OPTION_FORMAT_VERSION = 256,
     OPTION_RECOVER,
     OPTION_LIST_FORMATS,
+    OPTION_PACK,
+    OPTION_UNPACK,
 };
 
 static const struct option long_options[] = {
     {"format-version", required_argument, NULL, OPTION_FORMAT_VERSION},
     {"recover", no_argument, NULL, OPTION_RECOVER},
     {"list-formats", no_argument, NULL, OPTION_LIST_FORMATS},
+    {"pack", no_argument, NULL, OPTION_PACK},
+    {"unpack", required_argument, NULL, OPTION_UNPACK},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {NULL, 0, NULL, 0},
@@ -87,6 +94,12 @@ static bool set_option(struct flowcat_options *options, int option)
     case OPTION_LIST_FORMATS:
         options->list_formats = true;
         return true;
+    case OPTION_PACK:
+        options->pack = true;
+        return true;
+    case OPTION_UNPACK:
+        options->unpack = optarg;
+        return true;
     case 'h':
         options->help = true;
         return true;
@@ -114,6 +127,14 @@ bool flowcat_options_parse(struct flowcat_options *options, int count, char **ar
         }
     options->paths = arguments + optind;
     options->path_count = count - optind;
+    if (options->pack && options->path_count == 0) {
+        fputs("flowcat: --pack: expected a folder of flows\n", stderr);
+        return false;
+    }
+    if (options->unpack && (options->has_format || options->output || options->gzip)) {
+        fputs("flowcat: --unpack writes folders: -t, -o and -z have no place there\n", stderr);
+        return false;
+    }
     if (options->path_count == 0) {
         options->paths = only_standard_input;
         options->path_count = 1;

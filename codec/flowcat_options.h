@@ -10,6 +10,8 @@ struct flowcat_options {
     enum convert_format format;
     bool has_format;
     int64_t version;
+    const char *unpack; /* a folder; NULL: the flows are written in a form */
+    bool pack;          /* the paths are folders of flows */
     bool sort, gzip, recover, list_formats, help, show_version;
     char **paths;
     int path_count;

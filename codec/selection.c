@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Flows that a thread takes at once: enough to be no bother, few enough to end together. */
@@ -206,6 +207,14 @@ bool selection_add(struct selection *selection, const char *path, struct flow_er
     return false;
 }
 
+bool selection_add_descriptor(struct selection *selection, int descriptor, const char *name,
+                              struct flow_error *error)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    return add_file(selection, path, name, error);
+}
+
 /* A matching under way. */
 struct matching {
     struct selection *selection;
@@ -346,6 +355,12 @@ uint64_t selection_gaps(const struct selection *selection)
     for (uint32_t i = 0; i < selection->capture_count; i++)
         gaps += selection->captures[i].gaps;
     return gaps;
+}
+
+bool selection_load(const struct selection *selection, size_t number, struct flowdir *directory,
+                    struct flow_error *error)
+{
+    return load(selection, &selection->entries[number].flow, directory, error);
 }
 
 struct convert_flow selection_convert_flow(const struct selection *selection, size_t number)

@@ -45,6 +45,10 @@ struct selection *selection_open(const struct selection_options *options, struct
  * without captures, EBADMSG for a file in which there is no flow though it is not empty, ENOMEM. */
 bool selection_add(struct selection *selection, const char *path, struct flow_error *error);
 
+/* Adds the flows of a flow file that is open, such as one without a name. name: for summaries. */
+bool selection_add_descriptor(struct selection *selection, int descriptor, const char *name,
+                              struct flow_error *error);
+
 /* Reads the flows about which the filter needs to know more, with all processors, and leaves out
  * those that it refuses. A flow that cannot be read, or at which the filter gives up, is reported
  * and left out: *failed counts them. False with ENOMEM or if threads cannot be had. */
@@ -59,6 +63,10 @@ const struct selection_capture *selection_capture(const struct selection *select
                                                   uint32_t capture);
 /* Gaps in all captures. */
 uint64_t selection_gaps(const struct selection *selection);
+
+/* Reads a flow; see capture_load and flowdir_open for the errors. Freed by flowdir_close. */
+bool selection_load(const struct selection *selection, size_t number, struct flowdir *directory,
+                    struct flow_error *error);
 
 /* A flow as convert_add wants it. */
 struct convert_flow selection_convert_flow(const struct selection *selection, size_t number);

@@ -30,7 +30,7 @@ void stats_close(struct stats *stats)
 
 static bool count(struct stats *stats, struct tally *tally, struct bytes name, uint64_t size)
 {
-    return tally_add(tally, stats->arena, name, size);
+    return tally_add(tally, stats->arena, name, size) != NULL;
 }
 
 static void add_time(struct stats *stats, double time)

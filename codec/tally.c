@@ -38,16 +38,17 @@ static struct tally_entry *add_entry(struct tally *tally, struct arena *arena, s
     return tally->entries[tally->count++] = entry;
 }
 
-bool tally_add(struct tally *tally, struct arena *arena, struct bytes name, uint64_t size)
+const struct tally_entry *tally_add(struct tally *tally, struct arena *arena, struct bytes name,
+                                    uint64_t size)
 {
     struct tally_entry key = {.name = name};
     void *node = tfind(&key, &tally->root, compare_names);
     struct tally_entry *entry = node ? *(struct tally_entry **)node : add_entry(tally, arena, name);
     if (!entry)
-        return false;
+        return NULL;
     entry->count++;
     entry->size += size;
-    return true;
+    return entry;
 }
 
 static int compare_counts(const void *a, const void *b)

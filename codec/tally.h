@@ -18,9 +18,10 @@ struct tally {
     void *root; /* of a search tree over the entries */
 };
 
-/* Adds 1 and `size` to the entry of that name, which is copied into `arena` when it is new. False
- * if there is no memory. */
-bool tally_add(struct tally *tally, struct arena *arena, struct bytes name, uint64_t size);
+/* Adds 1 and `size` to the entry of that name, which is copied into `arena` when it is new, and
+ * returns it. NULL if there is no memory. */
+const struct tally_entry *tally_add(struct tally *tally, struct arena *arena, struct bytes name,
+                                    uint64_t size);
 
 /* Sorts the entries: the highest count first, then by name. */
 void tally_sort(struct tally *tally);

@@ -5,7 +5,11 @@
 
 int64_t timestamp_microseconds(double seconds)
 {
-    return fabs(seconds) < 9e9 ? (int64_t)floor(seconds * 1e6 + 0.5) : 0;
+    if (!(fabs(seconds) < 9e9))
+        return 0;
+    /* As Python's datetime does it: the fraction by itself has more digits than the product. */
+    double whole = floor(seconds);
+    return (int64_t)whole * 1000000 + (int64_t)rint((seconds - whole) * 1e6);
 }
 
 struct timestamp timestamp_split(int64_t microseconds)

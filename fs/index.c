@@ -1,9 +1,9 @@
 #include "index.h"
 
 #include "hash_table.h"
+#include "timestamp.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -358,14 +358,6 @@ static bool find_or_add_string(struct index *index, struct bytes text, uint32_t 
     return true;
 }
 
-static int64_t nanoseconds(double seconds)
-{
-    /* A double of this size tells microseconds; more digits would be noise. */
-    if (!(fabs(seconds) < 9e9))
-        return 0;
-    return (int64_t)floor(seconds * 1e6 + 0.5) * 1000;
-}
-
 static bool fill_flow(struct index *index, struct index_flow *flow,
                       const struct flow_glance *glance, const struct index_place *place,
                       struct flow_error *error)
@@ -373,7 +365,7 @@ static bool fill_flow(struct index *index, struct index_flow *flow,
     *flow = (struct index_flow){
         .offset = place->offset,
         .size = place->size,
-        .start = nanoseconds(glance->timestamp_start),
+        .start = timestamp_microseconds(glance->timestamp_start) * 1000,
         .capture = place->capture,
         .number = place->number,
         .handshake = place->handshake,

@@ -32,6 +32,8 @@ static void ll_init(void *user_data, struct fuse_conn_info *connection)
                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_CACHE_SYMLINKS);
     /* Splicing requests in costs two more system calls each, and ours carry no data. */
     connection->want &= ~(unsigned)FUSE_CAP_SPLICE_READ;
+    /* What a file holds never changes by itself, so no read need look whether its time did. */
+    connection->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
     connection->max_readahead = 1u << 20;
     connection->max_background = 64;
     connection->congestion_threshold = 48;

@@ -1,7 +1,8 @@
 #include "tree.h"
 
+#include "timestamp.h"
+
 #include <errno.h>
-#include <math.h>
 
 #define BLOCK_SIZE 4096
 
@@ -58,11 +59,6 @@ static void set_times(struct stat *status, int64_t nanoseconds)
     status->st_atim = status->st_mtim = status->st_ctim = time;
 }
 
-static int64_t nanoseconds_of(double seconds)
-{
-    return fabs(seconds) < 9e9 ? (int64_t)floor(seconds * 1e6 + 0.5) * 1000 : 0;
-}
-
 static void set_directory(const struct tree *tree, uint64_t number, nlink_t directories,
                           int64_t time, struct stat *status)
 {
@@ -90,7 +86,7 @@ static void set_file(const struct tree *tree, uint64_t number, uint64_t size, do
         .st_blocks = (blkcnt_t)((size + BLOCK_SIZE - 1) / BLOCK_SIZE * (BLOCK_SIZE / 512)),
         .st_blksize = BLOCK_SIZE,
     };
-    set_times(status, nanoseconds_of(seconds));
+    set_times(status, timestamp_microseconds(seconds) * 1000);
 }
 
 static void set_root(const struct tree *tree, struct stat *status)

@@ -8,8 +8,8 @@
  *   - equal names get `~2`, `~3`: that is for the index to count;
  *   - nothing at all becomes `unknown`.
  */
-#ifndef FLOWFS_FS_NAME_H
-#define FLOWFS_FS_NAME_H
+#ifndef FLOWFS_CODEC_NAME_H
+#define FLOWFS_CODEC_NAME_H
 
 #include "bytes.h"
 

@@ -1,0 +1,264 @@
+#include "flowcat_dirs.h"
+
+#include "flowdir_pack.h"
+#include "flowdir_unpack.h"
+#include "name.h"
+#include "tally.h"
+#include "tnet.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct packing_run {
+    struct sink *sink;
+    flowcat_mistake *tell;
+    void *context;
+    uint64_t packed, mistakes;
+};
+
+static bool fail(struct flow_error *error, const char *what, const char *path)
+{
+    int code = errno;
+    flow_error_set(error, code, FLOW_ERROR_NO_OFFSET, "%s %s: %s", what, path, strerror(code));
+    return false;
+}
+
+static int open_spool(struct flow_error *error)
+{
+    const char *directory = getenv("TMPDIR");
+    if (!directory || !*directory)
+        directory = "/var/tmp";
+    int descriptor = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (descriptor < 0)
+        fail(error, "cannot make a file in", directory);
+    return descriptor;
+}
+
+static bool is_flow_directory(int directory)
+{
+    return faccessat(directory, "request.headers", F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
+           faccessat(directory, "flow.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void tell_mistake(struct packing_run *run, const char *path, const struct flow_error *error)
+{
+    struct buffer text = BUFFER_INIT;
+    buffer_append_text(&text, path);
+    buffer_append_byte(&text, '/');
+    buffer_append_text(&text, error->message);
+    buffer_append_byte(&text, '\0');
+    run->tell(run->context, text.failed ? error->message : (const char *)text.data);
+    buffer_free(&text);
+    run->mistakes++;
+}
+
+static bool write_flow(struct packing_run *run, const char *path, int directory,
+                       struct flow_error *error)
+{
+    struct flow_error problem = {0};
+    struct buffer text = BUFFER_INIT;
+    struct value *state;
+    struct arena *arena = arena_new();
+    bool done = arena && flowdir_pack(directory, arena, &state, &problem) &&
+                tnet_write(state, &text, &problem);
+    if (!arena)
+        flow_error_memory(&problem);
+    if (done)
+        done = sink_write(run->sink, buffer_bytes(&text), error);
+    else if (problem.code == ENOMEM)
+        *error = problem;
+    else
+        tell_mistake(run, path, &problem);
+    run->packed++;
+    buffer_free(&text);
+    arena_free(arena);
+    return !error->code;
+}
+
+/* Packs the directory if it is a flow's; *is_flow tells. */
+static bool pack_directory(struct packing_run *run, const char *path, bool *is_flow,
+                           struct flow_error *error)
+{
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (directory < 0)
+        return fail(error, "cannot open", path);
+    *is_flow = is_flow_directory(directory);
+    bool done = !*is_flow || write_flow(run, path, directory, error);
+    close(directory);
+    return done;
+}
+
+static int compare_names(const FTSENT **a, const FTSENT **b)
+{
+    return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static bool pack_entry(struct packing_run *run, FTS *walk, FTSENT *entry, struct flow_error *error)
+{
+    bool is_flow = false;
+    switch (entry->fts_info) {
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS:
+        errno = entry->fts_errno;
+        return fail(error, "cannot read", entry->fts_path);
+    case FTS_D:
+        if (entry->fts_level > 0 && entry->fts_name[0] == '.')
+            is_flow = true;
+        else if (!pack_directory(run, entry->fts_path, &is_flow, error))
+            return false;
+        if (is_flow)
+            fts_set(walk, entry, FTS_SKIP);
+        return true;
+    default:
+        return true;
+    }
+}
+
+static bool pack_folder(struct packing_run *run, char *folder, struct flow_error *error)
+{
+    char *roots[] = {folder, NULL};
+    uint64_t before = run->packed;
+    FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_COMFOLLOW, compare_names);
+    FTSENT *entry;
+    bool done = walk || fail(error, "cannot read", folder);
+    while (done && (entry = fts_read(walk)))
+        done = pack_entry(run, walk, entry, error);
+    if (walk)
+        fts_close(walk);
+    if (!done || run->packed > before)
+        return done;
+    flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET,
+                   "there is no flow in %s: a flow is a folder with request.headers or flow.json",
+                   folder);
+    return false;
+}
+
+int flowcat_pack(char *const *folders, int count, flowcat_mistake *tell, void *context,
+                 uint64_t *mistakes, struct flow_error *error)
+{
+    struct packing_run run = {.tell = tell, .context = context};
+    int spool = open_spool(error);
+    if (spool < 0)
+        return -1;
+    run.sink = sink_open_descriptor(spool, false, error);
+    bool done = run.sink != NULL;
+    for (int i = 0; i < count && done; i++)
+        done = pack_folder(&run, folders[i], error);
+    done = done && sink_finish(run.sink, error);
+    sink_close(run.sink);
+    *mistakes = run.mistakes;
+    if (done)
+        return spool;
+    close(spool);
+    return -1;
+}
+
+struct unpacking {
+    const struct selection *selection;
+    int folder;
+    struct arena *arena; /* of the names */
+    struct tally names;  /* host/id: how many there are so far */
+};
+
+static bool make_directory(int parent, const char *name, bool must_be_new, struct flow_error *error)
+{
+    if (mkdirat(parent, name, 0777) == 0 || (errno == EEXIST && !must_be_new))
+        return true;
+    return fail(error, "cannot make the folder", name);
+}
+
+/* The number of flows of that name in that host so far, this one included. */
+static bool count_name(struct unpacking *unpacking, const struct name *host, struct bytes id,
+                       uint32_t *copy, struct flow_error *error)
+{
+    struct name plain;
+    struct buffer path = BUFFER_INIT;
+    name_make(&plain, id, 1);
+    buffer_append_bytes(&path, name_bytes(host));
+    buffer_append_byte(&path, '/');
+    buffer_append_bytes(&path, name_bytes(&plain));
+    const struct tally_entry *entry =
+        path.failed ? NULL : tally_add(&unpacking->names, unpacking->arena, buffer_bytes(&path), 0);
+    buffer_free(&path);
+    if (!entry)
+        return flow_error_memory(error);
+    *copy = (uint32_t)entry->count;
+    return true;
+}
+
+static bool write_directory(struct unpacking *unpacking, struct flowdir *directory,
+                            const struct name *host, const struct name *name,
+                            struct flow_error *error)
+{
+    char path[2 * (NAME_LONGEST + 1)];
+    snprintf(path, sizeof path, "%s/%s", host->text, name->text);
+    if (!make_directory(unpacking->folder, host->text, false, error) ||
+        !make_directory(unpacking->folder, path, true, error))
+        return false;
+    int descriptor =
+        openat(unpacking->folder, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0)
+        return fail(error, "cannot open", path);
+    bool done = flowdir_unpack(directory, descriptor, error);
+    const struct timespec start = {
+        .tv_sec = (time_t)directory->loaded.flow.timestamp_start,
+    };
+    if (done)
+        futimens(descriptor, (struct timespec[]){start, start});
+    close(descriptor);
+    return done;
+}
+
+static bool unpack_flow(struct unpacking *unpacking, struct flowdir *directory,
+                        struct flow_error *error)
+{
+    const struct flow *flow = &directory->loaded.flow;
+    struct flow_glance glance = {0};
+    struct buffer site = BUFFER_INIT;
+    struct name host, name;
+    uint32_t copy = 1;
+    flow_glance_of_flow(flow, &glance);
+    flow_glance_site(&glance, &site);
+    name_make(&host, site.size ? buffer_bytes(&site) : bytes_make("", 0), 1);
+    bool done = (!site.failed || flow_error_memory(error)) &&
+                count_name(unpacking, &host, flow->id, &copy, error);
+    buffer_free(&site);
+    if (!done)
+        return false;
+    name_make(&name, flow->id, copy);
+    return write_directory(unpacking, directory, &host, &name, error);
+}
+
+static bool unpack_number(struct unpacking *unpacking, size_t number, struct flow_error *error)
+{
+    struct flowdir directory = {0};
+    bool done = selection_load(unpacking->selection, number, &directory, error) &&
+                unpack_flow(unpacking, &directory, error);
+    flowdir_close(&directory);
+    return done;
+}
+
+bool flowcat_unpack(const struct selection *selection, const char *folder, struct flow_error *error)
+{
+    struct unpacking unpacking = {.selection = selection, .folder = -1, .arena = arena_new()};
+    bool done = unpacking.arena || flow_error_memory(error);
+    if (done && mkdir(folder, 0777) != 0 && errno != EEXIST)
+        done = fail(error, "cannot make the folder", folder);
+    if (done) {
+        unpacking.folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        done = unpacking.folder >= 0 || fail(error, "cannot open", folder);
+    }
+    for (size_t i = 0; done && i < selection_count(selection); i++)
+        done = unpack_number(&unpacking, i, error);
+    if (unpacking.folder >= 0)
+        close(unpacking.folder);
+    tally_close(&unpacking.names);
+    arena_free(unpacking.arena);
+    return done;
+}
