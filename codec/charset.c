@@ -29,7 +29,8 @@ static struct bytes take_until(struct bytes *text, char mark)
     if (found)
         taken.size = (size_t)(found - text->data);
     size_t step = found ? taken.size + 1 : taken.size;
-    *text = bytes_make(text->data + step, text->size - step);
+    if (step)
+        *text = bytes_make(text->data + step, text->size - step);
     return taken;
 }
 

@@ -63,7 +63,8 @@ static struct bytes split(struct bytes *text, uint8_t separator)
     const uint8_t *at = text->size ? memchr(text->data, separator, text->size) : NULL;
     struct bytes part = bytes_make(text->data, at ? (size_t)(at - text->data) : text->size);
     size_t taken = part.size + (at != NULL);
-    *text = bytes_make(text->data + taken, text->size - taken);
+    if (taken)
+        *text = bytes_make(text->data + taken, text->size - taken);
     return part;
 }
 

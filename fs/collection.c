@@ -207,19 +207,30 @@ void collection_grow(struct collection *collection)
         grow_capture(collection, &collection->captures[i]);
 }
 
+struct convert_flow collection_convert_flow(const struct collection *collection, uint32_t flow)
+{
+    const struct index_flow *record = index_flow(collection->index, flow);
+    const struct collection_capture *capture = &collection->captures[record->capture];
+    struct convert_flow found = {
+        .capture = capture->capture,
+        .extent = {record->offset, record->size},
+        .capture_name = capture->name,
+        .number = record->number,
+        .decode_limit = collection->decode_limit,
+    };
+    if (record->handshake != INDEX_NONE) {
+        const struct index_flow *other = index_flow(collection->index, record->handshake);
+        found.handshake = (struct capture_extent){other->offset, other->size};
+    }
+    return found;
+}
+
 bool collection_load(const struct collection *collection, uint32_t flow, struct flowdir *directory,
                      struct flow_error *error)
 {
     struct capture_flow loaded;
-    const struct index_flow *record = index_flow(collection->index, flow);
-    const struct collection_capture *capture = &collection->captures[record->capture];
-    struct capture_extent extent = {record->offset, record->size};
-    struct capture_extent handshake = {0};
-    if (record->handshake != INDEX_NONE) {
-        const struct index_flow *other = index_flow(collection->index, record->handshake);
-        handshake = (struct capture_extent){other->offset, other->size};
-    }
-    return capture_load(capture->capture, extent, handshake, &loaded, error) &&
-           flowdir_open(directory, &loaded, capture->capture, capture->name, record->number,
-                        collection->decode_limit, error);
+    struct convert_flow found = collection_convert_flow(collection, flow);
+    return capture_load(found.capture, found.extent, found.handshake, &loaded, error) &&
+           flowdir_open(directory, &loaded, found.capture, found.capture_name, found.number,
+                        found.decode_limit, error);
 }

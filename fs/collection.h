@@ -3,6 +3,7 @@
 #define FLOWFS_FS_COLLECTION_H
 
 #include "capture.h"
+#include "convert.h"
 #include "flowdir.h"
 #include "index.h"
 
@@ -51,6 +52,9 @@ const struct collection_capture *collection_capture(const struct collection *col
 /* Reads a flow as a directory; see flowdir_open and capture_load for the errors. */
 bool collection_load(const struct collection *collection, uint32_t flow, struct flowdir *directory,
                      struct flow_error *error);
+
+/* A flow as convert_add wants it. */
+struct convert_flow collection_convert_flow(const struct collection *collection, uint32_t flow);
 
 /* Harmless on NULL. */
 void collection_close(struct collection *collection);

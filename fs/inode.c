@@ -3,8 +3,14 @@
 #define FIRST_HOST 16u
 #define MESSAGES_SLOT 31u
 #define FIRST_MESSAGE_SLOT 32u
+#define CONTROL_SLOT 14u
+#define ROOT_CONTROL 2u
+#define HOST_CONTROL 0x40000000u /* 16 numbers a host, of which there are at most 2^24 */
+#define ROOT_CONTROL_FILES 0x50000000u
 
-_Static_assert(1 + FLOWDIR_FILES <= MESSAGES_SLOT, "a flow's files have slots of their own");
+_Static_assert(1 + FLOWDIR_FILES <= CONTROL_SLOT, "a flow's files have slots of their own");
+_Static_assert(1 + CONTROL_FILES <= 16, "a control file has a number of 4 bits in its directory");
+_Static_assert(CONTROL_SLOT + 1 + CONTROL_CAPTURES <= MESSAGES_SLOT, "so have its control files");
 
 static uint64_t in_flow(uint32_t flow, uint64_t slot)
 {
@@ -36,6 +42,39 @@ uint64_t inode_of_message(uint32_t flow, size_t message)
     return in_flow(flow, FIRST_MESSAGE_SLOT + (uint64_t)message);
 }
 
+uint64_t inode_of_control(enum control_owner owner, uint32_t number)
+{
+    switch (owner) {
+    case CONTROL_OF_FLOW:
+        return in_flow(number, CONTROL_SLOT);
+    case CONTROL_OF_HOST:
+        return HOST_CONTROL | number << 4;
+    case CONTROL_OF_ROOT:
+        break;
+    }
+    return ROOT_CONTROL;
+}
+
+uint64_t inode_of_control_file(enum control_owner owner, uint32_t number, enum control_file file)
+{
+    uint64_t directory = owner == CONTROL_OF_ROOT
+                             ? ROOT_CONTROL_FILES | (uint64_t)(number & 0xFFFFFF) << 4
+                             : inode_of_control(owner, number);
+    return directory + 1 + (uint64_t)file;
+}
+
+static struct inode control_in(enum control_owner owner, uint32_t number, uint32_t slot)
+{
+    struct inode inode = {.kind = INODE_CONTROL, .number = number, .owner = owner};
+    if (slot == 0)
+        return inode;
+    if (slot > CONTROL_FILES || !control_file_belongs((enum control_file)(slot - 1), owner))
+        return (struct inode){0};
+    inode.kind = INODE_CONTROL_FILE;
+    inode.control = (enum control_file)(slot - 1);
+    return inode;
+}
+
 static struct inode parse_slot(uint32_t flow, uint32_t slot)
 {
     struct inode inode = {.number = flow};
@@ -44,6 +83,8 @@ static struct inode parse_slot(uint32_t flow, uint32_t slot)
     } else if (slot <= FLOWDIR_FILES) {
         inode.kind = INODE_FILE;
         inode.file = (enum flowdir_file)(slot - 1);
+    } else if (slot >= CONTROL_SLOT && slot < MESSAGES_SLOT) {
+        return control_in(CONTROL_OF_FLOW, flow, slot - CONTROL_SLOT);
     } else if (slot == MESSAGES_SLOT) {
         inode.kind = INODE_MESSAGES;
     } else if (slot > FIRST_MESSAGE_SLOT) {
@@ -61,7 +102,13 @@ struct inode inode_parse(uint64_t number)
         return parse_slot(high - 1, low);
     if (low == INODE_ROOT_NUMBER)
         return (struct inode){.kind = INODE_ROOT};
-    if (low >= FIRST_HOST)
+    if (low == ROOT_CONTROL)
+        return control_in(CONTROL_OF_ROOT, 0, 0);
+    if (low > ROOT_CONTROL_FILES && low < ROOT_CONTROL_FILES + (1u << 28))
+        return control_in(CONTROL_OF_ROOT, (low - ROOT_CONTROL_FILES) >> 4, low & 15);
+    if (low >= HOST_CONTROL && low < ROOT_CONTROL_FILES)
+        return control_in(CONTROL_OF_HOST, (low - HOST_CONTROL) >> 4, low & 15);
+    if (low >= FIRST_HOST && low < HOST_CONTROL)
         return (struct inode){.kind = INODE_HOST, .number = low - FIRST_HOST};
     return (struct inode){0};
 }

@@ -1,5 +1,11 @@
 #include "ll.h"
 
+static void forget_content(void *context, uint64_t inode)
+{
+    struct ll_mount *mount = context;
+    fuse_lowlevel_notify_inval_inode(mount->session, inode, 0, 0);
+}
+
 /* The kernel keeps listings, and which names are not there, until it is told. What it does not know
  * needs no word: those calls fail, and that is no loss. */
 void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host)
@@ -19,6 +25,8 @@ void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host
         fuse_lowlevel_notify_inval_entry(mount->session, host, name.text, name.size);
         fuse_lowlevel_notify_inval_inode(mount->session, host, 0, 0);
     }
+    /* What shows all flows, or those of a host, has grown. */
+    control_visit(mount->tree.control, forget_content, mount);
     /* Its time, and if hosts were added its listing. */
     fuse_lowlevel_notify_inval_inode(mount->session, INODE_ROOT_NUMBER, hosts > first_host ? 0 : -1,
                                      0);

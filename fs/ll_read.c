@@ -41,6 +41,13 @@ static void ll_init(void *user_data, struct fuse_conn_info *connection)
         mount->ready(mount->ready_context);
 }
 
+/* Whether the name may stand for another node the next time: see inode.h. */
+static bool is_versioned(fuse_ino_t number)
+{
+    struct inode inode = inode_parse(number);
+    return inode.kind == INODE_CONTROL_FILE && inode.control == CONTROL_ERRORS;
+}
+
 static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
     struct ll_mount *mount = ll_begin(request, 0);
@@ -50,6 +57,8 @@ static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
         ll_demand_raise(&mount->demand);
     if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
         entry.ino = entry.attr.st_ino;
+        if (is_versioned(entry.ino))
+            entry.entry_timeout = 0;
         fuse_reply_entry(request, &entry);
     } else if (error.code == ENOENT) {
         /* Inode 0: the kernel remembers that there is no such name. rg asks each directory for four

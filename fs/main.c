@@ -28,6 +28,7 @@ enum exit_code {
 struct server {
     struct options options;
     struct collection *collection;
+    struct control *control;
     char *mountpoint; /* from the root: the server leaves the directory it was started in */
     struct ll_mount mount;
     int ready_pipe; /* to the command that waits; -1 in the foreground and once it was told */
@@ -37,6 +38,8 @@ struct server {
  * log, where daemons speak. */
 static void say(const struct server *server, const char *text)
 {
+    if (server->control)
+        control_note(server->control, text);
     if (server->options.foreground || server->ready_pipe >= 0)
         fprintf(stderr, "flowfs: %s\n", text);
     else
@@ -95,6 +98,11 @@ static enum exit_code index_captures(struct server *server)
     server->collection =
         collection_open(server->options.decode_limit, report_capture, server, &error);
     if (!server->collection) {
+        fprintf(stderr, "flowfs: %s\n", error.message);
+        return EXIT_CAPTURE;
+    }
+    server->control = control_open(server->collection, server->options.format_version, &error);
+    if (!server->control) {
         fprintf(stderr, "flowfs: %s\n", error.message);
         return EXIT_CAPTURE;
     }
@@ -252,6 +260,8 @@ static enum exit_code run(struct server *server)
         tree->cache =
             flow_cache_open(server->collection, (size_t)server->options.cache_size, &error);
         tree->collection = server->collection;
+        tree->control = server->control;
+        tree->show_control = server->options.show_control;
         tree->owner = getuid();
         tree->group = getgid();
         tree->umask = umask(0);
@@ -266,6 +276,8 @@ static enum exit_code run(struct server *server)
         code = tree->cache ? mount_and_serve(server) : EXIT_CAPTURE;
     }
     flow_cache_close(tree->cache);
+    control_close(server->control);
+    server->control = NULL;
     collection_close(server->collection);
     free(server->mountpoint);
     return code;

@@ -1,6 +1,8 @@
 #include "options.h"
 
+#include "downgrade.h"
 #include "flowdir.h"
+#include "migrate.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -16,8 +18,8 @@ const char options_help[] =
     "those, or - for standard input. MOUNTPOINT is made if it is missing.\n"
     "\n"
     "    -o OPTION[,OPTION...]   mount options, as for any FUSE file system (allow_other, ...);\n"
-    "                            cache=SIZE, max_decoded=SIZE and no_follow may stand here\n"
-    "                            too\n"
+    "                            cache=SIZE, max_decoded=SIZE, no_follow, show_control\n"
+    "                            and format_version=N may stand here too\n"
     "    -f                      stay in the foreground\n"
     "    -d                      the same, and print each request\n"
     "    -s                      answer requests with one thread\n"
@@ -25,6 +27,8 @@ const char options_help[] =
     "    --cache SIZE            memory for flows that were read lately (64M)\n"
     "    --max-decoded SIZE      show a compressed body decoded up to this size, as it was sent\n"
     "                            beyond (4G)\n"
+    "    --format-version N      of the flow files in .flowfs: 17 to 21 (21)\n"
+    "    --show-control          list .flowfs, which is always there\n"
     "    -h, --help              print this\n"
     "    -V, --version           print the versions of flowfs and FUSE\n"
     "\n"
@@ -36,6 +40,8 @@ enum long_option {
     OPTION_CACHE = 256,
     OPTION_MAX_DECODED,
     OPTION_NO_FOLLOW,
+    OPTION_FORMAT_VERSION,
+    OPTION_SHOW_CONTROL,
 };
 
 bool options_parse_size(const char *text, uint64_t *size)
@@ -65,6 +71,18 @@ static bool set_size(const char *option, const char *text, uint64_t *size)
     if (options_parse_size(text, size))
         return true;
     fprintf(stderr, "flowfs: %s: found \"%s\", expected a size such as 64M\n", option, text);
+    return false;
+}
+
+static bool set_version(const char *text, int64_t *version)
+{
+    char *end;
+    *version = strtol(text, &end, 10);
+    if (*text && !*end && *version >= DOWNGRADE_VERSION_OLDEST &&
+        *version <= MIGRATE_VERSION_NEWEST)
+        return true;
+    fprintf(stderr, "flowfs: format version: found \"%s\", expected %d to %d\n", text,
+            DOWNGRADE_VERSION_OLDEST, MIGRATE_VERSION_NEWEST);
     return false;
 }
 
@@ -105,6 +123,10 @@ static bool add_mount_options(struct options *options, const char *text)
             done = set_size("cache", option + 6, &options->cache_size);
         else if (strncmp(option, "max_decoded=", 12) == 0)
             done = set_size("max_decoded", option + 12, &options->decode_limit);
+        else if (strncmp(option, "format_version=", 15) == 0)
+            done = set_version(option + 15, &options->format_version);
+        else if (strcmp(option, "show_control") == 0)
+            done = options->show_control = true;
         else if (strcmp(option, "no_follow") == 0)
             done = options->no_follow = true;
         else
@@ -137,6 +159,11 @@ static bool parse_option(struct options *options, int option)
     case OPTION_NO_FOLLOW:
         options->no_follow = true;
         return true;
+    case OPTION_SHOW_CONTROL:
+        options->show_control = true;
+        return true;
+    case OPTION_FORMAT_VERSION:
+        return set_version(optarg, &options->format_version);
     case 'h':
         options->help = true;
         return true;
@@ -154,6 +181,8 @@ static bool parse_all(struct options *options, int argc, char **argv)
         {"cache", required_argument, NULL, OPTION_CACHE},
         {"max-decoded", required_argument, NULL, OPTION_MAX_DECODED},
         {"no-follow", no_argument, NULL, OPTION_NO_FOLLOW},
+        {"format-version", required_argument, NULL, OPTION_FORMAT_VERSION},
+        {"show-control", no_argument, NULL, OPTION_SHOW_CONTROL},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
@@ -180,6 +209,7 @@ bool options_parse(struct options *options, int argc, char **argv)
     *options = (struct options){
         .cache_size = DEFAULT_CACHE_SIZE,
         .decode_limit = FLOWDIR_DECODE_LIMIT,
+        .format_version = MIGRATE_VERSION_NEWEST,
         .mount_options = strdup(""),
     };
     if (!options->mount_options) {

@@ -16,10 +16,12 @@ struct options {
     bool debug;
     bool single_threaded;
     bool no_follow;
-    bool help, version;    /* nothing else is set then */
-    uint64_t cache_size;   /* bytes */
-    uint64_t decode_limit; /* bytes */
-    char *mount_options;   /* what `-o` gave and is not ours, joined by commas; "" if nothing */
+    bool show_control;      /* `.flowfs` is listed */
+    int64_t format_version; /* of flow files in `.flowfs` */
+    bool help, version;     /* nothing else is set then */
+    uint64_t cache_size;    /* bytes */
+    uint64_t decode_limit;  /* bytes */
+    char *mount_options;    /* what `-o` gave and is not ours, joined by commas; "" if nothing */
 };
 
 /* Reads the command line; argv is put in another order, as getopt_long does it. False with a

@@ -1,6 +1,7 @@
 #include "tree.h"
 
 #include "timestamp.h"
+#include "tree_node.h"
 
 #include <errno.h>
 
@@ -12,7 +13,7 @@ static bool fail(struct flow_error *error, int code, const char *message)
     return false;
 }
 
-static bool no_such_node(struct flow_error *error)
+bool tree_no_such_node(struct flow_error *error)
 {
     return fail(error, ENOENT, "no such file or directory");
 }
@@ -45,6 +46,9 @@ static bool node_exists(const struct tree *tree, const struct inode *inode)
     case INODE_MESSAGE:
         return inode->number < index_flow_count(index_of(tree)) &&
                has_messages(tree, inode->number);
+    case INODE_CONTROL:
+    case INODE_CONTROL_FILE:
+        return tree_control_exists(tree, inode);
     }
     return false;
 }
@@ -59,8 +63,8 @@ static void set_times(struct stat *status, int64_t nanoseconds)
     status->st_atim = status->st_mtim = status->st_ctim = time;
 }
 
-static void set_directory(const struct tree *tree, uint64_t number, nlink_t directories,
-                          int64_t time, struct stat *status)
+void tree_set_directory(const struct tree *tree, uint64_t number, nlink_t directories, int64_t time,
+                        struct stat *status)
 {
     *status = (struct stat){
         .st_ino = number,
@@ -73,8 +77,8 @@ static void set_directory(const struct tree *tree, uint64_t number, nlink_t dire
     set_times(status, time);
 }
 
-static void set_file(const struct tree *tree, uint64_t number, uint64_t size, double seconds,
-                     struct stat *status)
+void tree_set_file(const struct tree *tree, uint64_t number, uint64_t size, int64_t time,
+                   struct stat *status)
 {
     *status = (struct stat){
         .st_ino = number,
@@ -86,33 +90,33 @@ static void set_file(const struct tree *tree, uint64_t number, uint64_t size, do
         .st_blocks = (blkcnt_t)((size + BLOCK_SIZE - 1) / BLOCK_SIZE * (BLOCK_SIZE / 512)),
         .st_blksize = BLOCK_SIZE,
     };
-    set_times(status, timestamp_microseconds(seconds) * 1000);
+    set_times(status, time);
 }
 
 static void set_root(const struct tree *tree, struct stat *status)
 {
     int64_t newest = index_newest(index_of(tree));
-    set_directory(tree, INODE_ROOT_NUMBER, index_host_count(index_of(tree)),
-                  newest == INT64_MIN ? 0 : newest, status);
+    tree_set_directory(tree, INODE_ROOT_NUMBER, index_host_count(index_of(tree)),
+                       newest == INT64_MIN ? 0 : newest, status);
 }
 
 static void set_host(const struct tree *tree, uint32_t number, struct stat *status)
 {
     const struct index_host *host = index_host(index_of(tree), number);
-    set_directory(tree, inode_of_host(number), atomic_load(&host->count),
-                  atomic_load(&host->newest), status);
+    tree_set_directory(tree, inode_of_host(number), atomic_load(&host->count),
+                       atomic_load(&host->newest), status);
 }
 
 static void set_flow(const struct tree *tree, uint32_t flow, struct stat *status)
 {
-    set_directory(tree, inode_of_flow(flow), has_messages(tree, flow),
-                  index_flow(index_of(tree), flow)->start, status);
+    tree_set_directory(tree, inode_of_flow(flow), has_messages(tree, flow),
+                       index_flow(index_of(tree), flow)->start, status);
 }
 
 static void set_messages(const struct tree *tree, uint32_t flow, struct stat *status)
 {
-    set_directory(tree, inode_of_messages(flow), 0, index_flow(index_of(tree), flow)->start,
-                  status);
+    tree_set_directory(tree, inode_of_messages(flow), 0, index_flow(index_of(tree), flow)->start,
+                       status);
 }
 
 static bool set_flow_file(const struct tree *tree, struct cached_flow *cached, uint32_t flow,
@@ -121,10 +125,11 @@ static bool set_flow_file(const struct tree *tree, struct cached_flow *cached, u
     uint64_t size;
     const struct flowdir *directory = cached_flow_directory(cached);
     if (!flowdir_has(directory, file))
-        return no_such_node(error);
+        return tree_no_such_node(error);
     if (!cached_flow_size(cached, file, &size, error))
         return false;
-    set_file(tree, inode_of_file(flow, file), size, flowdir_time(directory, file), status);
+    tree_set_file(tree, inode_of_file(flow, file), size,
+                  timestamp_microseconds(flowdir_time(directory, file)) * 1000, status);
     return true;
 }
 
@@ -132,11 +137,12 @@ static bool set_message(const struct tree *tree, const struct flowdir *directory
                         size_t number, struct stat *status, struct flow_error *error)
 {
     if (number == 0 || number > directory->message_count)
-        return no_such_node(error);
+        return tree_no_such_node(error);
     struct flow_stream_message message = flowdir_message(directory, number);
     double time =
         message.timestamp > 0 ? message.timestamp : directory->loaded.flow.timestamp_start;
-    set_file(tree, inode_of_message(flow, number), message.content->bytes.size, time, status);
+    tree_set_file(tree, inode_of_message(flow, number), message.content->bytes.size,
+                  timestamp_microseconds(time) * 1000, status);
     return true;
 }
 
@@ -147,10 +153,10 @@ bool tree_attributes(const struct tree *tree, uint64_t number, struct stat *stat
     struct cached_flow *cached;
     bool done = false;
     if (!node_exists(tree, &inode))
-        return no_such_node(error);
+        return tree_no_such_node(error);
     switch (inode.kind) {
     case INODE_NONE:
-        return no_such_node(error);
+        return tree_no_such_node(error);
     case INODE_ROOT:
         set_root(tree, status);
         return true;
@@ -174,6 +180,9 @@ bool tree_attributes(const struct tree *tree, uint64_t number, struct stat *stat
                                  status, error);
         flow_cache_release(tree->cache, cached);
         break;
+    case INODE_CONTROL:
+    case INODE_CONTROL_FILE:
+        return tree_control_attributes(tree, &inode, status, error);
     }
     return done;
 }
@@ -185,7 +194,7 @@ static bool lookup_in_flow(const struct tree *tree, uint32_t flow, struct bytes 
     if (file != FLOWDIR_FILES)
         return tree_attributes(tree, inode_of_file(flow, file), status, error);
     if (!bytes_equal_text(name, FLOWDIR_MESSAGES_NAME) || !has_messages(tree, flow))
-        return no_such_node(error);
+        return tree_no_such_node(error);
     set_messages(tree, flow, status);
     return true;
 }
@@ -197,7 +206,7 @@ static bool lookup_message(const struct tree *tree, uint32_t flow, struct bytes 
     size_t number = flowdir_message_of_name(name);
     struct cached_flow *cached = number ? flow_cache_get(tree->cache, flow, error) : NULL;
     if (!cached)
-        return error->code ? false : no_such_node(error);
+        return error->code ? false : tree_no_such_node(error);
     const struct flowdir *directory = cached_flow_directory(cached);
     bool found = number <= directory->message_count;
     if (found) {
@@ -206,7 +215,7 @@ static bool lookup_message(const struct tree *tree, uint32_t flow, struct bytes 
                 set_message(tree, directory, flow, number, status, error);
     }
     flow_cache_release(tree->cache, cached);
-    return found || no_such_node(error);
+    return found || tree_no_such_node(error);
 }
 
 bool tree_lookup(const struct tree *tree, uint64_t parent, struct bytes name, struct stat *status,
@@ -215,27 +224,33 @@ bool tree_lookup(const struct tree *tree, uint64_t parent, struct bytes name, st
     uint32_t found;
     struct inode inode = inode_parse(parent);
     if (!node_exists(tree, &inode))
-        return no_such_node(error);
+        return tree_no_such_node(error);
+    struct inode control = tree_control_of(&inode);
+    if (control.kind && bytes_equal_text(name, CONTROL_DIRECTORY_NAME))
+        return tree_control_attributes(tree, &control, status, error);
     switch (inode.kind) {
     case INODE_ROOT:
         found = index_find_host(index_of(tree), name);
         if (found == INDEX_NONE)
-            return no_such_node(error);
+            return tree_no_such_node(error);
         set_host(tree, found, status);
         return true;
     case INODE_HOST:
         found = index_find_flow(index_of(tree), inode.number, name);
         if (found == INDEX_NONE)
-            return no_such_node(error);
+            return tree_no_such_node(error);
         set_flow(tree, found, status);
         return true;
     case INODE_FLOW:
         return lookup_in_flow(tree, inode.number, name, status, error);
     case INODE_MESSAGES:
         return lookup_message(tree, inode.number, name, status, error);
+    case INODE_CONTROL:
+        return tree_control_lookup(tree, &inode, name, status, error);
     case INODE_NONE:
     case INODE_FILE:
     case INODE_MESSAGE:
+    case INODE_CONTROL_FILE:
         break;
     }
     return fail(error, ENOTDIR, "not a directory");
@@ -266,6 +281,53 @@ static bool emit_dots(const struct listing *listing, uint64_t self, uint64_t par
     return listing->from >= 2 || emit_node(listing, "..", &status, false, 2);
 }
 
+/* Where a shown `.flowfs` stands in a listing: behind all else. */
+#define CONTROL_POSITION ((uint64_t)1 << 40)
+
+static void emit_control(const struct listing *listing, struct inode owner)
+{
+    struct stat status;
+    struct flow_error ignored = {0};
+    struct inode control = tree_control_of(&owner);
+    if (listing->tree->show_control && listing->from < CONTROL_POSITION &&
+        tree_control_attributes(listing->tree, &control, &status, &ignored))
+        emit_node(listing, CONTROL_DIRECTORY_NAME, &status, true, CONTROL_POSITION);
+}
+
+static uint64_t owner_of(const struct inode *control)
+{
+    switch (control->owner) {
+    case CONTROL_OF_HOST:
+        return inode_of_host(control->number);
+    case CONTROL_OF_FLOW:
+        return inode_of_flow(control->number);
+    case CONTROL_OF_ROOT:
+        break;
+    }
+    return INODE_ROOT_NUMBER;
+}
+
+/* Names alone: to know their sizes, all files would have to be made. */
+static void list_control(const struct listing *listing, const struct inode *directory)
+{
+    struct inode inode = *directory;
+    if (!emit_dots(listing, inode_of_control(inode.owner, inode.number), owner_of(&inode)))
+        return;
+    inode.kind = INODE_CONTROL_FILE;
+    for (uint64_t i = listing->from > 2 ? listing->from - 2 : 0; i < CONTROL_FILES; i++) {
+        inode.control = (enum control_file)i;
+        if (!control_file_belongs(inode.control, inode.owner) ||
+            !tree_control_exists(listing->tree, &inode))
+            continue;
+        struct stat status = {
+            .st_ino = inode_of_control_file(inode.owner, inode.number, inode.control),
+            .st_mode = S_IFREG,
+        };
+        if (!emit_node(listing, control_file_name(inode.control), &status, false, i + 3))
+            return;
+    }
+}
+
 static void list_root(const struct listing *listing)
 {
     const struct index *index = index_of(listing->tree);
@@ -282,6 +344,7 @@ static void list_root(const struct listing *listing)
         if (!emit_node(listing, name, &status, true, i + 3))
             return;
     }
+    emit_control(listing, (struct inode){.kind = INODE_ROOT});
 }
 
 /* A host's flows are a list: the position is 3 + the number of the flow before. */
@@ -299,7 +362,7 @@ static void list_host(const struct listing *listing, uint32_t host)
         flow = atomic_load_explicit(&index_flow(index, (uint32_t)(listing->from - 3))->next_in_host,
                                     memory_order_acquire);
     else
-        return;
+        flow = INDEX_NONE;
     while (flow != INDEX_NONE) {
         index_flow_name(index, flow, &name);
         set_flow(listing->tree, flow, &status);
@@ -307,6 +370,7 @@ static void list_host(const struct listing *listing, uint32_t host)
             return;
         flow = atomic_load_explicit(&index_flow(index, flow)->next_in_host, memory_order_acquire);
     }
+    emit_control(listing, (struct inode){.kind = INODE_HOST, .number = host});
 }
 
 /* Which files there are is in the index; `cached` is NULL where that is all one wants to know. */
@@ -332,8 +396,10 @@ static void list_flow(const struct listing *listing, struct cached_flow *cached,
     }
     if (has_messages(listing->tree, flow) && ++position > listing->from) {
         set_messages(listing->tree, flow, &status);
-        emit_node(listing, FLOWDIR_MESSAGES_NAME, &status, true, position);
+        if (!emit_node(listing, FLOWDIR_MESSAGES_NAME, &status, true, position))
+            return;
     }
+    emit_control(listing, (struct inode){.kind = INODE_FLOW, .number = flow});
 }
 
 static bool list_messages(const struct listing *listing, const struct flowdir *directory,
@@ -363,7 +429,7 @@ bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool att
     struct cached_flow *cached;
     bool done;
     if (!node_exists(tree, &inode))
-        return no_such_node(error);
+        return tree_no_such_node(error);
     switch (inode.kind) {
     case INODE_ROOT:
         list_root(&listing);
@@ -385,9 +451,13 @@ bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool att
         done = list_messages(&listing, cached_flow_directory(cached), inode.number, error);
         flow_cache_release(tree->cache, cached);
         return done;
+    case INODE_CONTROL:
+        list_control(&listing, &inode);
+        return true;
     case INODE_NONE:
     case INODE_FILE:
     case INODE_MESSAGE:
+    case INODE_CONTROL_FILE:
         break;
     }
     return fail(error, ENOTDIR, "not a directory");
@@ -400,7 +470,9 @@ bool tree_read(const struct tree *tree, uint64_t number, uint64_t offset, size_t
     bool done = false;
     *piece = (struct tree_piece){.piece.descriptor = -1};
     if (!node_exists(tree, &inode))
-        return no_such_node(error);
+        return tree_no_such_node(error);
+    if (inode.kind == INODE_CONTROL_FILE)
+        return tree_control_read(tree, &inode, offset, size, scratch, piece, error);
     if (inode.kind != INODE_FILE && inode.kind != INODE_MESSAGE)
         return fail(error, EISDIR, "is a directory");
     piece->flow = flow_cache_get(tree->cache, inode.number, error);
@@ -414,7 +486,7 @@ bool tree_read(const struct tree *tree, uint64_t number, uint64_t offset, size_t
         done = cached_flow_read_message(piece->flow, inode.message, offset, size, scratch,
                                         &piece->piece, error);
     else
-        no_such_node(error);
+        tree_no_such_node(error);
     if (!done)
         tree_read_done(tree, piece);
     return done;
@@ -424,7 +496,10 @@ void tree_read_done(const struct tree *tree, struct tree_piece *piece)
 {
     if (piece->flow)
         flow_cache_release(tree->cache, piece->flow);
+    if (piece->content)
+        control_release(tree->control, piece->content);
     piece->flow = NULL;
+    piece->content = NULL;
 }
 
 static const char media_type_name[] = "user.mime_type";
@@ -475,7 +550,7 @@ bool tree_extended_attribute(const struct tree *tree, uint64_t number, struct by
         (!bytes_equal_text(name, media_type_name) && !bytes_equal_text(name, url_name)))
         return fail(error, ENODATA, "no such attribute");
     if (!node_exists(tree, &inode))
-        return no_such_node(error);
+        return tree_no_such_node(error);
     struct cached_flow *cached = flow_cache_get(tree->cache, inode.number, error);
     if (!cached)
         return false;
@@ -491,7 +566,7 @@ bool tree_extended_attribute_names(const struct tree *tree, uint64_t number, str
     if (inode.kind != INODE_FILE)
         return true;
     if (!node_exists(tree, &inode))
-        return no_such_node(error);
+        return tree_no_such_node(error);
     struct cached_flow *cached = flow_cache_get(tree->cache, inode.number, error);
     if (!cached)
         return false;

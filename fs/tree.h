@@ -1,12 +1,14 @@
 /* The mounted tree, without FUSE: what is in a directory, what a node is, what a file holds.
  *
  *   /HOST/FLOW/summary.json, flow.json, request.*, response.*, error, messages/, …
+ *   .flowfs/ in the root, a host and a flow: see control.h; there, but not listed
  *
  * Everything goes by inode number (inode.h); any thread may call anything. */
 #ifndef FLOWFS_FS_TREE_H
 #define FLOWFS_FS_TREE_H
 
 #include "collection.h"
+#include "control.h"
 #include "flow_cache.h"
 #include "inode.h"
 
@@ -15,6 +17,8 @@
 struct tree {
     const struct collection *collection;
     struct flow_cache *cache;
+    struct control *control;
+    bool show_control; /* `.flowfs` is listed */
     uid_t owner;
     gid_t group;
     mode_t umask; /* taken from what nodes would allow */
@@ -51,6 +55,7 @@ bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool att
 struct tree_piece {
     struct cached_piece piece;
     struct cached_flow *flow;
+    const struct control_content *content;
 };
 
 /* Up to `size` bytes at `offset`; fewer only at the end of the file. `scratch` has room for `size`

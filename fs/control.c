@@ -1,0 +1,357 @@
+#include "control.h"
+
+#include "control_text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Files that are kept for the next one who asks. */
+#define KEPT 64
+
+#define LONGEST_LOG ((size_t)1 << 20)
+
+struct entry {
+    struct control_content content; /* first: it is what the caller holds */
+    uint64_t number;                /* of the inode */
+    uint32_t flows;                 /* in the index when it was made */
+    size_t log_size;                /* likewise, of the log */
+    unsigned users;                 /* under the control's lock */
+    bool linked;                    /* it can still be found */
+    bool made;
+    pthread_mutex_t lock; /* held while it is made */
+    struct entry *newer, *older;
+};
+
+struct control {
+    const struct collection *collection;
+    int64_t format_version;
+    pthread_mutex_t lock;
+    struct entry *newest, *oldest;
+    unsigned count;
+    struct buffer log;
+    size_t noted; /* bytes that were ever noted */
+    uint32_t lines;
+};
+
+struct control *control_open(const struct collection *collection, int64_t format_version,
+                             struct flow_error *error)
+{
+    struct control *control = calloc(1, sizeof *control);
+    if (!control) {
+        flow_error_memory(error);
+        return NULL;
+    }
+    control->collection = collection;
+    control->format_version = format_version;
+    pthread_mutex_init(&control->lock, NULL);
+    return control;
+}
+
+static void free_entry(struct entry *entry)
+{
+    if (entry->content.descriptor >= 0)
+        close(entry->content.descriptor);
+    pthread_mutex_destroy(&entry->lock);
+    free(entry);
+}
+
+void control_close(struct control *control)
+{
+    if (!control)
+        return;
+    for (struct entry *entry = control->newest; entry;) {
+        struct entry *older = entry->older;
+        free_entry(entry);
+        entry = older;
+    }
+    pthread_mutex_destroy(&control->lock);
+    buffer_free(&control->log);
+    free(control);
+}
+
+void control_note(struct control *control, const char *line)
+{
+    pthread_mutex_lock(&control->lock);
+    struct buffer *log = &control->log;
+    size_t size = strlen(line) + 1;
+    if (log->size + size > LONGEST_LOG && log->size) {
+        /* The older half goes, up to the end of a line. */
+        const uint8_t *end = memchr(log->data + log->size / 2, '\n', log->size - log->size / 2);
+        size_t dropped = end ? (size_t)(end - log->data) + 1 : log->size;
+        memmove(log->data, log->data + dropped, log->size - dropped);
+        log->size -= dropped;
+    }
+    buffer_append_text(log, line);
+    buffer_append_byte(log, '\n');
+    log->failed = false; /* a line that was lost to memory is no reason to lose the next */
+    control->noted += size;
+    control->lines++;
+    pthread_mutex_unlock(&control->lock);
+}
+
+uint32_t control_errors_version(struct control *control)
+{
+    pthread_mutex_lock(&control->lock);
+    uint32_t version = control->lines;
+    pthread_mutex_unlock(&control->lock);
+    return version;
+}
+
+static void unlink_entry(struct control *control, struct entry *entry)
+{
+    *(entry->newer ? &entry->newer->older : &control->newest) = entry->older;
+    *(entry->older ? &entry->older->newer : &control->oldest) = entry->newer;
+    entry->linked = false;
+    control->count--;
+}
+
+static void link_newest(struct control *control, struct entry *entry)
+{
+    entry->newer = NULL;
+    entry->older = control->newest;
+    *(control->newest ? &control->newest->newer : &control->oldest) = entry;
+    control->newest = entry;
+    entry->linked = true;
+    control->count++;
+}
+
+/* What a flow's file shows never changes; errors come and flows are added. */
+static bool is_current(const struct control *control, const struct entry *entry,
+                       const struct inode *inode)
+{
+    if (inode->owner == CONTROL_OF_FLOW)
+        return true;
+    if (inode->control == CONTROL_ERRORS)
+        return entry->log_size == control->noted;
+    return entry->flows == index_flow_count(collection_index(control->collection));
+}
+
+static uint64_t number_of(const struct inode *inode)
+{
+    return inode_of_control_file(inode->owner, inode->number, inode->control);
+}
+
+/* The entry, which may have to be made yet; the caller is one of its users. */
+static struct entry *find_or_add(struct control *control, const struct inode *inode)
+{
+    uint64_t number = number_of(inode);
+    struct entry *entry = control->newest;
+    while (entry && entry->number != number)
+        entry = entry->older;
+    if (entry) {
+        unlink_entry(control, entry);
+        if (is_current(control, entry, inode)) {
+            link_newest(control, entry);
+            entry->users++;
+            return entry;
+        }
+        if (!entry->users)
+            free_entry(entry);
+    }
+    entry = calloc(1, sizeof *entry);
+    if (!entry)
+        return NULL;
+    entry->content.descriptor = -1;
+    entry->number = number;
+    entry->flows = index_flow_count(collection_index(control->collection));
+    entry->log_size = control->noted;
+    entry->users = 1;
+    pthread_mutex_init(&entry->lock, NULL);
+    link_newest(control, entry);
+    return entry;
+}
+
+static void shrink(struct control *control)
+{
+    struct entry *entry = control->oldest;
+    while (entry && control->count > KEPT) {
+        struct entry *newer = entry->newer;
+        if (!entry->users) {
+            unlink_entry(control, entry);
+            free_entry(entry);
+        }
+        entry = newer;
+    }
+}
+
+struct order {
+    int64_t start;
+    uint32_t flow;
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct order *first = a;
+    const struct order *second = b;
+    if (first->start != second->start)
+        return first->start < second->start ? -1 : 1;
+    return first->flow < second->flow ? -1 : first->flow > second->flow;
+}
+
+/* The owner's flows by start time, those of one time in capture order; freed by the caller. */
+static struct order *order_flows(const struct index *index, const struct inode *inode,
+                                 uint32_t *count)
+{
+    uint32_t all = index_flow_count(index);
+    struct order *flows = malloc(((size_t)all + 1) * sizeof *flows);
+    *count = 0;
+    for (uint32_t flow = 0; flows && flow < all; flow++) {
+        const struct index_flow *record = index_flow(index, flow);
+        if (inode->owner == CONTROL_OF_ROOT || record->host == inode->number)
+            flows[(*count)++] = (struct order){record->start, flow};
+    }
+    if (flows && *count)
+        qsort(flows, *count, sizeof *flows, compare);
+    return flows;
+}
+
+static bool convert_flows(const struct control *control, const struct inode *inode,
+                          struct convert *convert, struct flow_error *error)
+{
+    uint32_t count = 1;
+    bool done = true;
+    struct order one = {0, inode->number};
+    struct order *flows = &one;
+    const struct index *index = collection_index(control->collection);
+    if (inode->owner != CONTROL_OF_FLOW)
+        flows = order_flows(index, inode, &count);
+    if (!flows)
+        return flow_error_memory(error);
+    for (uint32_t i = 0; i < count && done; i++) {
+        struct convert_flow flow = collection_convert_flow(control->collection, flows[i].flow);
+        done = convert_add(convert, &flow, NULL, error);
+    }
+    if (flows != &one)
+        free(flows);
+    return done;
+}
+
+/* A flow that lacks what the export shows has no such file. */
+static bool is_left_out(const struct inode *inode, const struct convert *convert,
+                        struct flow_error *error)
+{
+    if (inode->control <= CONTROL_STATS_TXT || !convert_left_out(convert))
+        return false;
+    flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET, "the flow has no %s",
+                   control_file_name(inode->control));
+    return true;
+}
+
+static bool write_flows(const struct control *control, const struct inode *inode, struct sink *sink,
+                        struct flow_error *error)
+{
+    bool gzip;
+    struct convert_options options = {
+        .format = control_file_format(inode->control, &gzip),
+        .version = control->format_version,
+    };
+    struct convert *convert = convert_open(&options, sink, error);
+    bool done = convert && convert_flows(control, inode, convert, error) &&
+                !is_left_out(inode, convert, error) && convert_end(convert, error);
+    convert_close(convert);
+    return done;
+}
+
+static bool write_text(struct control *control, enum control_file file, struct sink *sink,
+                       struct flow_error *error)
+{
+    struct buffer text = BUFFER_INIT;
+    if (file == CONTROL_CAPTURES) {
+        control_append_captures(control->collection, &text);
+    } else if (file == CONTROL_README) {
+        buffer_append_text(&text, control_readme);
+    } else {
+        pthread_mutex_lock(&control->lock);
+        buffer_append_bytes(&text, buffer_bytes(&control->log));
+        pthread_mutex_unlock(&control->lock);
+    }
+    bool done =
+        text.failed ? flow_error_memory(error) : sink_write(sink, buffer_bytes(&text), error);
+    buffer_free(&text);
+    return done;
+}
+
+static int open_spool(struct flow_error *error)
+{
+    const char *directory = getenv("TMPDIR");
+    if (!directory || !*directory)
+        directory = "/var/tmp";
+    int descriptor = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (descriptor < 0)
+        flow_error_set(error, errno, FLOW_ERROR_NO_OFFSET, "cannot make a file in %s: %s",
+                       directory, strerror(errno));
+    return descriptor;
+}
+
+static bool make(struct control *control, const struct inode *inode, struct entry *entry,
+                 struct flow_error *error)
+{
+    bool gzip;
+    bool flows = control_file_format(inode->control, &gzip) != CONVERT_FORMATS;
+    entry->content.descriptor = open_spool(error);
+    if (entry->content.descriptor < 0)
+        return false;
+    struct sink *sink = sink_open_descriptor(entry->content.descriptor, gzip, error);
+    bool done = sink &&
+                (flows ? write_flows(control, inode, sink, error)
+                       : write_text(control, inode->control, sink, error)) &&
+                sink_finish(sink, error);
+    sink_close(sink);
+    off_t size = lseek(entry->content.descriptor, 0, SEEK_END);
+    entry->content.size = size > 0 ? (uint64_t)size : 0;
+    return done;
+}
+
+const struct control_content *control_get(struct control *control, const struct inode *inode,
+                                          struct flow_error *error)
+{
+    pthread_mutex_lock(&control->lock);
+    struct entry *entry = find_or_add(control, inode);
+    shrink(control);
+    pthread_mutex_unlock(&control->lock);
+    if (!entry) {
+        flow_error_memory(error);
+        return NULL;
+    }
+    pthread_mutex_lock(&entry->lock);
+    if (!entry->made && entry->content.descriptor < 0)
+        entry->made = make(control, inode, entry, error);
+    bool made = entry->made;
+    pthread_mutex_unlock(&entry->lock);
+    if (made)
+        return &entry->content;
+    flow_error_set(error, EIO, FLOW_ERROR_NO_OFFSET, "%s could not be made",
+                   control_file_name(inode->control));
+    pthread_mutex_lock(&control->lock);
+    if (entry->linked)
+        unlink_entry(control, entry); /* the next one who asks tries again */
+    pthread_mutex_unlock(&control->lock);
+    control_release(control, &entry->content);
+    return NULL;
+}
+
+void control_release(struct control *control, const struct control_content *content)
+{
+    struct entry *entry = (struct entry *)(uintptr_t)content;
+    pthread_mutex_lock(&control->lock);
+    bool last = --entry->users == 0 && !entry->linked;
+    pthread_mutex_unlock(&control->lock);
+    if (last)
+        free_entry(entry);
+}
+
+void control_visit(struct control *control, void (*visit)(void *context, uint64_t inode),
+                   void *context)
+{
+    uint64_t numbers[2 * KEPT];
+    unsigned count = 0;
+    pthread_mutex_lock(&control->lock);
+    for (struct entry *entry = control->newest; entry && count < 2 * KEPT; entry = entry->older)
+        numbers[count++] = entry->number;
+    pthread_mutex_unlock(&control->lock);
+    for (unsigned i = 0; i < count; i++)
+        visit(context, numbers[i]);
+}
