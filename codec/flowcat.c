@@ -27,7 +27,10 @@ struct flowcat {
     struct convert *convert;
     struct progress progress;
     uint64_t left_out;
+    uint64_t losses;
 };
+
+#define LOSSES_SHOWN 5
 
 static void say(struct flowcat *flowcat, const char *what, const struct flow_error *error)
 {
@@ -60,11 +63,13 @@ static void report_progress(void *context, uint64_t done, uint64_t all)
     progress_update(&flowcat->progress, done, all);
 }
 
-/* A flow that the format cannot hold, or not all of it. */
+/* A flow that the format cannot hold, or not all of it. The first ones show what it is about. */
 static void report_loss(void *context, struct bytes flow, const char *what)
 {
     struct flowcat *flowcat = context;
     progress_end(&flowcat->progress);
+    if (++flowcat->losses > LOSSES_SHOWN)
+        return;
     fprintf(stderr, "flowcat: flow %.*s: %s\n", (int)(flow.size < 80 ? flow.size : 80),
             (const char *)flow.data, what);
 }
@@ -253,6 +258,8 @@ static enum exit_code run(struct flowcat *flowcat)
         say(flowcat, flowcat->options.output, &error);
         return error.code == ENOTSUP ? EXIT_USAGE : EXIT_OUTPUT;
     }
+    if (flowcat->losses > LOSSES_SHOWN)
+        fprintf(stderr, "flowcat: and so for %" PRIu64 " more\n", flowcat->losses - LOSSES_SHOWN);
     if (flowcat->left_out)
         fprintf(stderr, "flowcat: %" PRIu64 " flows were left out\n", flowcat->left_out);
     return flowcat->left_out ? EXIT_LEFT_OUT : EXIT_WRITTEN;

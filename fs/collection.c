@@ -16,6 +16,7 @@ struct collection {
     uint64_t decode_limit;
     collection_report *report;
     void *context;
+    struct filter_matcher *matcher; /* NULL: all flows */
 };
 
 struct collection *collection_open(uint64_t decode_limit, collection_report *report, void *context,
@@ -45,8 +46,16 @@ void collection_close(struct collection *collection)
         free(collection->captures[i].name);
     }
     free(collection->captures);
+    filter_matcher_free(collection->matcher);
     index_close(collection->index);
     free(collection);
+}
+
+bool collection_set_filter(struct collection *collection, const struct filter *filter,
+                           struct flow_error *error)
+{
+    collection->matcher = filter_matcher_new(filter, error);
+    return collection->matcher != NULL;
 }
 
 const struct index *collection_index(const struct collection *collection)
@@ -74,19 +83,79 @@ static void report(struct collection *collection, const struct collection_captur
         collection->report(collection->context, capture->name, problem, gap);
 }
 
+static bool read_and_match(struct collection *collection, const struct collection_capture *capture,
+                           const struct capture_item *item, bool *matches, struct flow_error *error)
+{
+    struct capture_flow loaded;
+    struct flowdir directory;
+    if (!capture_load(capture->capture, item->extent, item->handshake, &loaded, error) ||
+        !flowdir_open(&directory, &loaded, capture->capture, capture->name, capture->flows,
+                      collection->decode_limit, error))
+        return false;
+    bool done = filter_match(collection->matcher, &directory, matches, error);
+    flowdir_close(&directory);
+    return done;
+}
+
+/* Whether the filter lets the flow in. */
+static bool is_wanted(struct collection *collection, const struct collection_capture *capture,
+                      const struct capture_item *item)
+{
+    bool matches = false;
+    struct flow_error problem = {0};
+    if (!collection->matcher)
+        return true;
+    struct filter_facts facts = filter_facts_of_glance(&item->glance);
+    enum filter_verdict verdict = filter_match_facts(collection->matcher, &facts);
+    if (verdict != FILTER_UNKNOWN)
+        return verdict == FILTER_YES;
+    if (!read_and_match(collection, capture, item, &matches, &problem))
+        report(collection, capture, &problem, item->extent);
+    return matches;
+}
+
+/* The flow that holds the handshake of an old WebSocket flow. If the filter left it out, it is let
+ * in after all: the other cannot be read without it. */
+static bool find_handshake(struct collection *collection, uint32_t number,
+                           const struct capture_item *item, uint32_t *handshake,
+                           struct flow_error *error)
+{
+    struct capture_flow loaded;
+    struct flow_glance glance = {0};
+    const struct collection_capture *capture = &collection->captures[number];
+    *handshake = item->handshake.size
+                     ? index_find_offset(collection->index, number, item->handshake.offset)
+                     : INDEX_NONE;
+    if (!item->handshake.size || *handshake != INDEX_NONE || !collection->matcher)
+        return true;
+    if (!capture_load(capture->capture, item->handshake, (struct capture_extent){0, 0}, &loaded,
+                      error))
+        return false;
+    struct index_place place = {number, capture->flows, item->handshake.offset,
+                                item->handshake.size, INDEX_NONE};
+    flow_glance_of_flow(&loaded.flow, &glance);
+    *handshake = index_flow_count(collection->index);
+    bool added = index_add(collection->index, &glance, &place, error);
+    capture_flow_close(&loaded);
+    return added;
+}
+
 static bool add_flow(struct collection *collection, struct collection_capture *capture,
                      const struct capture_item *item, struct flow_error *error)
 {
     uint32_t number = (uint32_t)(capture - collection->captures);
+    capture->flows++;
+    if (!is_wanted(collection, capture, item))
+        return true;
     struct index_place place = {
         .capture = number,
-        .number = ++capture->flows,
+        .number = capture->flows,
         .offset = item->extent.offset,
         .size = item->extent.size,
         .handshake = INDEX_NONE,
     };
-    if (item->handshake.size)
-        place.handshake = index_find_offset(collection->index, number, item->handshake.offset);
+    if (!find_handshake(collection, number, item, &place.handshake, error))
+        return false;
     if (item->glance.version > MIGRATE_VERSION_NEWEST) {
         struct flow_error newer = {0};
         flow_error_set(&newer, ENOTSUP, item->extent.offset,

@@ -4,6 +4,7 @@
 
 #include "capture.h"
 #include "convert.h"
+#include "filter.h"
 #include "flowdir.h"
 #include "index.h"
 
@@ -31,6 +32,11 @@ typedef void collection_report(void *context, const char *capture, const struct 
 /* NULL with ENOMEM. decode_limit: see flowdir.h. Freed by collection_close. */
 struct collection *collection_open(uint64_t decode_limit, collection_report *report, void *context,
                                    struct flow_error *error);
+
+/* From now on only flows that match are added; a flow at which the filter gives up is reported and
+ * left out. The filter must outlive the collection. False with ENOMEM. */
+bool collection_set_filter(struct collection *collection, const struct filter *filter,
+                           struct flow_error *error);
 
 /* Adds a capture and indexes it; `path` may be "-", or a folder, whose captures are added in the
  * order of their names, those in its folders too. In a folder, files that are no captures are

@@ -29,6 +29,7 @@ struct server {
     struct options options;
     struct collection *collection;
     struct control *control;
+    struct filter *filter;
     char *mountpoint; /* from the root: the server leaves the directory it was started in */
     struct ll_mount mount;
     int ready_pipe; /* to the command that waits; -1 in the foreground and once it was told */
@@ -92,6 +93,22 @@ static void tell_ready(void *context)
     server->ready_pipe = -1;
 }
 
+/* The mistake is shown in its place in the expression. */
+static bool set_filter(struct server *server)
+{
+    struct flow_error error = {0};
+    const char *expression = server->options.filter;
+    if (!expression)
+        return true;
+    server->filter = filter_parse(bytes_of(expression), filter_case_of_environment(), &error);
+    if (server->filter && collection_set_filter(server->collection, server->filter, &error))
+        return true;
+    fprintf(stderr, "flowfs: --filter: %s\n", error.message);
+    if (!server->filter && error.offset <= strlen(expression))
+        fprintf(stderr, "  %s\n  %*s^\n", expression, (int)error.offset, "");
+    return false;
+}
+
 static enum exit_code index_captures(struct server *server)
 {
     struct flow_error error = {0};
@@ -101,6 +118,8 @@ static enum exit_code index_captures(struct server *server)
         fprintf(stderr, "flowfs: %s\n", error.message);
         return EXIT_CAPTURE;
     }
+    if (!set_filter(server))
+        return EXIT_USAGE;
     server->control = control_open(server->collection, server->options.format_version, &error);
     if (!server->control) {
         fprintf(stderr, "flowfs: %s\n", error.message);
@@ -279,6 +298,7 @@ static enum exit_code run(struct server *server)
     control_close(server->control);
     server->control = NULL;
     collection_close(server->collection);
+    filter_free(server->filter);
     free(server->mountpoint);
     return code;
 }

@@ -23,6 +23,7 @@ const char options_help[] =
     "    -f                      stay in the foreground\n"
     "    -d                      the same, and print each request\n"
     "    -s                      answer requests with one thread\n"
+    "    --filter EXPR           show only flows that match, in mitmproxy's filter language\n"
     "    --no-follow             do not look for new flows in captures that grow\n"
     "    --cache SIZE            memory for flows that were read lately (64M)\n"
     "    --max-decoded SIZE      show a compressed body decoded up to this size, as it was sent\n"
@@ -42,6 +43,7 @@ enum long_option {
     OPTION_NO_FOLLOW,
     OPTION_FORMAT_VERSION,
     OPTION_SHOW_CONTROL,
+    OPTION_FILTER,
 };
 
 bool options_parse_size(const char *text, uint64_t *size)
@@ -159,6 +161,9 @@ static bool parse_option(struct options *options, int option)
     case OPTION_NO_FOLLOW:
         options->no_follow = true;
         return true;
+    case OPTION_FILTER:
+        options->filter = optarg;
+        return true;
     case OPTION_SHOW_CONTROL:
         options->show_control = true;
         return true;
@@ -182,6 +187,7 @@ static bool parse_all(struct options *options, int argc, char **argv)
         {"max-decoded", required_argument, NULL, OPTION_MAX_DECODED},
         {"no-follow", no_argument, NULL, OPTION_NO_FOLLOW},
         {"format-version", required_argument, NULL, OPTION_FORMAT_VERSION},
+        {"filter", required_argument, NULL, OPTION_FILTER},
         {"show-control", no_argument, NULL, OPTION_SHOW_CONTROL},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},

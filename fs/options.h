@@ -21,6 +21,7 @@ struct options {
     bool help, version;     /* nothing else is set then */
     uint64_t cache_size;    /* bytes */
     uint64_t decode_limit;  /* bytes */
+    const char *filter;     /* an expression; NULL: all flows. Borrowed */
     char *mount_options;    /* what `-o` gave and is not ours, joined by commas; "" if nothing */
 };
 

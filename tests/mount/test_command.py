@@ -9,8 +9,8 @@ import subprocess
 import time
 
 import pytest
-from conftest import CAPTURES, FLOWFS, is_mounted, needs_root, wait_until
-from tnetstring import http_flow, write
+from conftest import CAPTURES, CORPUS, FLOWFS, is_mounted, needs_corpus, needs_root, wait_until
+from tnetstring import dumps, http_flow, write
 
 
 def count(path):
@@ -18,7 +18,7 @@ def count(path):
 
 
 def test_ready_when_it_returns(run, tmp_path):
-    mountpoint = tmp_path / "made" 
+    mountpoint = tmp_path / "made"
     assert run(CAPTURES / "sample.mitm", mountpoint).returncode == 0
     assert (mountpoint / "shop.example").is_dir()
     assert is_mounted(mountpoint)
@@ -210,3 +210,38 @@ def test_no_follow(mount, tmp_path):
         file.write((CAPTURES / "tcp.mitm").read_bytes())
     time.sleep(0.5)
     assert count(mounted.path) == 1
+
+
+def test_filter(mount, tmp_path):
+    """Only what matches is there, also of what a capture grows by."""
+    mounted = mount(CAPTURES / "sample.mitm", options=("--filter", "~c 500 | ~bs 'quick brown fox'"))
+    urls = {json.loads((flow / "summary.json").read_text())["path"] for flow in mounted.flows()}
+    assert urls == {"/api/error", "/encoding/br", "/encoding/gzip", "/encoding/zstd"}
+    capture = write(tmp_path / "a.mitm", http_flow(1), http_flow(2, response={"status_code": 404}))
+    mounted = mount(capture, options=("--filter", "~c 404"))
+    assert len(mounted.flows()) == 1
+    with open(capture, "ab") as file:
+        file.write(dumps(http_flow(3)) + dumps(http_flow(4, response={"status_code": 404})))
+    wait_until(lambda: len(mounted.flows()) == 2)
+    numbers = [json.loads((flow / "summary.json").read_text())["number"] for flow in mounted.flows()]
+    assert sorted(numbers) == [2, 4]
+
+
+@needs_corpus
+def test_filter_keeps_handshakes(mount):
+    """A WebSocket flow of an old version is read with its handshake, which matches less."""
+    capture = CORPUS / "dumpfile-7-websocket.mitm"
+
+    def sockets(mounted):
+        summaries = [json.loads((flow / "summary.json").read_text()) for flow in mounted.flows()]
+        return sorted((each["number"], each["url"], each["messages"]["from_client"])
+                      for each in summaries if each["type"] == "websocket")
+
+    all_of_them = sockets(mount(capture))
+    assert all_of_them and sockets(mount(capture, options=("--filter", "~websocket"))) == all_of_them
+
+
+def test_bad_filter(run, tmp_path):
+    result = run("--filter", "~c 500 & (~m POST", CAPTURES / "sample.mitm", tmp_path / "mnt")
+    assert result.returncode == 1
+    assert "^" in result.stderr and "~c 500 & (~m POST" in result.stderr
