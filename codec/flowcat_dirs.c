@@ -3,6 +3,7 @@
 #include "flowdir_pack.h"
 #include "flowdir_unpack.h"
 #include "name.h"
+#include "spool.h"
 #include "tally.h"
 #include "tnet.h"
 
@@ -26,17 +27,6 @@ static bool fail(struct flow_error *error, const char *what, const char *path)
     int code = errno;
     flow_error_set(error, code, FLOW_ERROR_NO_OFFSET, "%s %s: %s", what, path, strerror(code));
     return false;
-}
-
-static int open_spool(struct flow_error *error)
-{
-    const char *directory = getenv("TMPDIR");
-    if (!directory || !*directory)
-        directory = "/var/tmp";
-    int descriptor = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (descriptor < 0)
-        fail(error, "cannot make a file in", directory);
-    return descriptor;
 }
 
 static bool is_flow_directory(int directory)
@@ -143,7 +133,7 @@ int flowcat_pack(char *const *folders, int count, flowcat_mistake *tell, void *c
                  uint64_t *mistakes, struct flow_error *error)
 {
     struct packing_run run = {.tell = tell, .context = context};
-    int spool = open_spool(error);
+    int spool = spool_open("the packed flows", error);
     if (spool < 0)
         return -1;
     run.sink = sink_open_descriptor(spool, false, error);

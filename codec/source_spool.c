@@ -1,5 +1,7 @@
 #include "source_spool.h"
 
+#include "spool.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -30,47 +32,12 @@ struct writer {
     uint64_t size;
 };
 
-static const char *spool_directory(void)
-{
-    const char *directory = secure_getenv("TMPDIR");
-    return directory && *directory ? directory : "/var/tmp";
-}
-
-static bool open_named_spool(struct writer *writer, const char *directory)
-{
-    char path[PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s/flowfs.XXXXXX", directory);
-    if (length < 0 || (size_t)length >= sizeof path) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    writer->descriptor = mkostemp(path, O_CLOEXEC);
-    int code = errno;
-    if (writer->descriptor >= 0 && unlink(path) < 0) {
-        code = errno;
-        close(writer->descriptor);
-        writer->descriptor = -1;
-    }
-    errno = code;
-    return writer->descriptor >= 0;
-}
-
 static bool open_spool(struct writer *writer, struct flow_error *error)
 {
-    const char *directory = spool_directory();
-    writer->descriptor = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    /* A file system without O_TMPFILE says EOPNOTSUPP, an old kernel one of the others. */
-    bool unsupported = errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL;
-    if (writer->descriptor < 0 && unsupported && open_named_spool(writer, directory))
-        return true;
-    if (writer->descriptor >= 0)
-        return true;
-    int code = errno;
-    flow_error_set(error, code, FLOW_ERROR_NO_OFFSET,
-                   "no file for the unpacked bytes of %s can be made in %s: %s; set TMPDIR to a "
-                   "folder that can be written",
-                   writer->name, directory, strerror(code));
-    return false;
+    char what[PATH_MAX + 32];
+    snprintf(what, sizeof what, "the unpacked bytes of %s", writer->name);
+    writer->descriptor = spool_open(what, error);
+    return writer->descriptor >= 0;
 }
 
 static bool write_all(struct writer *writer, const uint8_t *data, size_t size,

@@ -1,9 +1,9 @@
 #include "control.h"
 
 #include "control_text.h"
+#include "spool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -274,24 +274,12 @@ static bool write_text(struct control *control, enum control_file file, struct s
     return done;
 }
 
-static int open_spool(struct flow_error *error)
-{
-    const char *directory = getenv("TMPDIR");
-    if (!directory || !*directory)
-        directory = "/var/tmp";
-    int descriptor = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (descriptor < 0)
-        flow_error_set(error, errno, FLOW_ERROR_NO_OFFSET, "cannot make a file in %s: %s",
-                       directory, strerror(errno));
-    return descriptor;
-}
-
 static bool make(struct control *control, const struct inode *inode, struct entry *entry,
                  struct flow_error *error)
 {
     bool gzip;
     bool flows = control_file_format(inode->control, &gzip) != CONVERT_FORMATS;
-    entry->content.descriptor = open_spool(error);
+    entry->content.descriptor = spool_open(control_file_name(inode->control), error);
     if (entry->content.descriptor < 0)
         return false;
     struct sink *sink = sink_open_descriptor(entry->content.descriptor, gzip, error);
