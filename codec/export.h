@@ -1,22 +1,24 @@
 /* One flow as a command that sends its request again, or as bytes on the wire.
  *
- * The forms are those of mitmproxy/addons/export.py, byte for byte wherever mitmproxy's command
- * sends what the flow has. Where it would send something else or mitmproxy refuses:
+ * The forms are those of mitmproxy/addons/export.py, byte for byte, but for what follows. There,
+ * mitmproxy refuses or its command sends something else than the flow has:
  *
- * - A body that is not UTF-8, has control characters, is encoded (Content-Encoding) or is longer
- *   than a word of a command may be: any POSIX shell's printf makes the very bytes that were sent
- *   and pipes them. mitmproxy refuses, transcodes, undoes the encoding, or needs a printf that
- * knows
- *   `\x`.
- * - curl's own reading is kept off: a body that starts with `@`, header fields without a value,
+ * - A body that is not UTF-8, has control characters, or is longer than a word of a command may be,
+ *   is made by any POSIX shell's printf and piped. mitmproxy transcodes it and needs a printf that
+ *   knows `\x`, or refuses.
+ * - The body is sent as it was sent, with its Content-Encoding; mitmproxy decodes it. (In the raw
+ *   forms it is decoded here, too.)
+ * - curl's own readings are kept off: a body that starts with `@`, header fields without a value,
  *   `[]{}` and dot segments in a path, paths that no URL can have, HEAD, empty chunked bodies.
  * - IPv6 addresses of a Host field are in brackets.
  * - Methods are as they were sent, not in upper case.
  * - Text messages of a WebSocket in an old file are shown.
  *
- * As in mitmproxy, and unlike the flow: curl names the codings that it knows in Accept-Encoding
- * (--compressed) and adds its own User-Agent, Accept and Content-Type where the flow has none; GET
- * with a body that fits a word becomes POST. */
+ * What a command sends otherwise than the flow, as mitmproxy's does: curl names the codings that it
+ * knows in Accept-Encoding (--compressed), adds its own User-Agent and Accept where the flow has
+ * none, and its own Content-Type to a body that fits a word; GET with such a body becomes POST.
+ * httpie's commands give such a body in a here-string, which bash knows and ends with a line end.
+ */
 #ifndef FLOWFS_CODEC_EXPORT_H
 #define FLOWFS_CODEC_EXPORT_H
 
