@@ -232,8 +232,11 @@ static bool read_url(struct har_reader *reader, struct entry *entry)
 static bool is_placeholder(const json_t *response)
 {
     const json_t *content = json_object_get(response, "content");
+    const char *type = json_string_value(json_object_get(content, "mimeType"));
+    bool empty =
+        json_object_size(content) == 0 || (type && !*type && !json_object_get(content, "text"));
     return json_number_value(json_object_get(response, "status")) == 0 && json_is_object(content) &&
-           json_object_size(content) == 0;
+           empty;
 }
 
 static bool read_parts(struct har_reader *reader, struct entry *entry)

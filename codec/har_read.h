@@ -8,7 +8,8 @@
  *   as that, anything else as application/x-www-form-urlencoded); without params it is empty.
  * - No headers: none. A header value of null: empty; a number or boolean: its JSON text.
  * - No response: none, and the flow's error is the entry's or response's `_error`. So too for the
- *   placeholder that mitmproxy's own export writes (status 0, content without any member). Chrome's
+ *   placeholder that mitmproxy's own export writes (status 0, content without any member), and for
+ *   ours (with the members that HAR wants: no text, no type). Chrome's
  *   response of status 0 stays a response of status 0 and its `_error` is not kept, as in
  *   mitmproxy.
  * - No response.content: the body is not known (None). Content without text: empty.

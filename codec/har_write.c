@@ -7,6 +7,7 @@
 #include "timestamp.h"
 #include "version.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -339,7 +340,7 @@ static void add_no_response(struct json_object *entry, const struct flow *flow)
     json_add_key(&object, "cookies");
     buffer_append_text(object.out, "[]");
     json_add_key(&object, "content");
-    buffer_append_text(object.out, "{}");
+    buffer_append_text(object.out, "{\"size\": 0, \"mimeType\": \"\"}");
     json_add_string(&object, "redirectURL", bytes_of(""));
     json_add_integer(&object, "headersSize", -1);
     json_add_integer(&object, "bodySize", -1);
@@ -431,11 +432,24 @@ static bool add_messages(struct json_object *entry, struct flowdir *directory,
     return true;
 }
 
+/* Old files have names there, which HAR has no place for. */
+static bool is_ip_address(struct bytes address)
+{
+    char text[INET6_ADDRSTRLEN];
+    uint8_t bytes[16];
+    if (address.size >= sizeof text)
+        return false;
+    memcpy(text, address.data, address.size);
+    text[address.size] = '\0';
+    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
 static void add_remarks(struct json_object *entry, const struct flow *flow)
 {
     struct bytes address;
     int64_t port;
-    if (flow_address(value_get(flow->server_connection, "peername"), &address, &port))
+    if (flow_address(value_get(flow->server_connection, "peername"), &address, &port) &&
+        is_ip_address(address))
         add_text(entry, "serverIPAddress", address);
     struct bytes id = value_string(value_get(flow->server_connection, "id"));
     if (id.size)

@@ -10,6 +10,8 @@
  * - Content of a request of any method is kept; mitmproxy knows POST, PUT and PATCH.
  * - Cookies have `expires` where Set-Cookie has a date.
  * - `connection` names the server's connection, `comment` is the flow's.
+ * - A response that never came has `size` and `mimeType` in its content, and serverIPAddress is
+ * left out where it is no IP address, as the schema of HAR 1.2 demands.
  * - Bytes that are no UTF-8 are lone surrogates, as Python's surrogateescape has them, in ASCII
  *   escapes. */
 #ifndef FLOWFS_CODEC_HAR_WRITE_H

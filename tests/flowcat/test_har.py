@@ -1,7 +1,10 @@
 """HAR: what mitmproxy exports of each capture of the corpus, but for what har_write.h names; and back."""
 
 import base64
+import ipaddress
 import json
+import shutil
+import subprocess
 from datetime import datetime
 
 import pytest
@@ -23,6 +26,12 @@ def plain(entry):
     entry["startedDateTime"] = datetime.fromisoformat(entry["startedDateTime"].replace("Z", "+00:00")).timestamp()
     entry.pop("connection", None)
     entry.pop("comment", None)
+    try:
+        ipaddress.ip_address(entry.get("serverIPAddress", "::"))
+    except ValueError:
+        del entry["serverIPAddress"]  # HAR wants an address there
+    if entry["response"]["status"] == 0:
+        entry["response"]["content"].pop("mimeType", None)
     for side in ("request", "response"):
         entry[side].pop("headersSize")
         for cookie in entry[side]["cookies"]:
@@ -110,3 +119,35 @@ def test_har_to_flow_and_back(name, tmp_path):
     for entry, source in zip(first, original):
         assert entry["request"]["method"] == source["request"]["method"]
         assert entry["response"]["status"] == source["response"]["status"]
+
+
+VALIDATE = """
+const validate = require("har-validator/lib/async");
+const fs = require("fs");
+for (const path of process.argv.slice(2))
+    validate.har(JSON.parse(fs.readFileSync(path)), (error, valid) =>
+        console.log(path, valid, error ? JSON.stringify(error.errors.slice(0, 3)) : ""));
+"""
+
+
+def test_schema(tmp_path):
+    """The published JSON schema of HAR 1.2 holds for what is written of each capture."""
+    if not shutil.which("npm"):
+        pytest.skip("npm is not installed")
+    install = subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "har-validator@5.1.5"],
+                             cwd=tmp_path, capture_output=True, timeout=120)
+    if install.returncode:
+        pytest.skip("the schema cannot be had from npm")
+    paths = []
+    captures = [*CAPTURES.glob("*.mitm"), *CAPTURES.glob("*.har"), *CORPUS.glob("*.mitm"), *CORPUS.glob("*.har")]
+    for capture in captures:
+        if capture.name == "dumpfile-010.mitm" or ".expected." in capture.name:
+            continue
+        paths.append(tmp_path / f"{len(paths)}-{capture.name}.json")
+        paths[-1].write_bytes(flowcat("-t", "har", "-f", "~http", "--recover", capture).stdout)
+    (tmp_path / "validate.js").write_text(VALIDATE)
+    said = subprocess.run(["node", "validate.js", *paths], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    lines = said.stdout.splitlines()
+    assert len(lines) == len(paths)
+    assert [line for line in lines if " true " not in line] == []
