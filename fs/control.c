@@ -195,15 +195,21 @@ static int compare(const void *a, const void *b)
 static struct order *order_flows(const struct index *index, const struct inode *inode,
                                  uint32_t *count)
 {
-    uint32_t all = index_flow_count(index);
+    bool of_host = inode->owner == CONTROL_OF_HOST;
+    const struct index_host *host = of_host ? index_host(index, inode->number) : NULL;
+    uint32_t all = of_host ? atomic_load(&host->count) : index_flow_count(index);
     struct order *flows = malloc(((size_t)all + 1) * sizeof *flows);
     *count = 0;
-    for (uint32_t flow = 0; flows && flow < all; flow++) {
-        const struct index_flow *record = index_flow(index, flow);
-        if (inode->owner == CONTROL_OF_ROOT || record->host == inode->number)
-            flows[(*count)++] = (struct order){record->start, flow};
+    if (!flows)
+        return NULL;
+    uint32_t next = of_host ? atomic_load_explicit(&host->first, memory_order_acquire) : 0;
+    while (*count < all && next != INDEX_NONE) {
+        flows[(*count)++] = (struct order){index_flow(index, next)->start, next};
+        next = of_host ? atomic_load_explicit(&index_flow(index, next)->next_in_host,
+                                              memory_order_acquire)
+                       : next + 1;
     }
-    if (flows && *count)
+    if (*count)
         qsort(flows, *count, sizeof *flows, compare);
     return flows;
 }
