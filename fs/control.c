@@ -27,6 +27,7 @@ struct entry {
 
 struct control {
     const struct collection *collection;
+    struct views *views;
     int64_t format_version;
     pthread_mutex_t lock;
     struct entry *newest, *oldest;
@@ -48,6 +49,11 @@ struct control *control_open(const struct collection *collection, int64_t format
     control->format_version = format_version;
     pthread_mutex_init(&control->lock, NULL);
     return control;
+}
+
+void control_set_views(struct control *control, struct views *views)
+{
+    control->views = views;
 }
 
 static void free_entry(struct entry *entry)
@@ -131,7 +137,7 @@ static bool is_current(const struct control *control, const struct entry *entry,
 
 static uint64_t number_of(const struct inode *inode)
 {
-    return inode_of_control_file(inode->owner, inode->number, inode->control);
+    return inode_of_control(inode);
 }
 
 /* The entry, which may have to be made yet; the caller is one of its users. */
@@ -191,27 +197,47 @@ static int compare(const void *a, const void *b)
     return first->flow < second->flow ? -1 : first->flow > second->flow;
 }
 
-/* The owner's flows by start time, those of one time in capture order; freed by the caller. */
-static struct order *order_flows(const struct index *index, const struct inode *inode,
-                                 uint32_t *count)
+/* The numbers of the owner's flows, in capture order; freed by the caller. */
+static uint32_t *find_flows(const struct control *control, const struct inode *inode,
+                            uint32_t *count, struct flow_error *error)
 {
+    const struct index *index = collection_index(control->collection);
     bool of_host = inode->owner == CONTROL_OF_HOST;
     const struct index_host *host = of_host ? index_host(index, inode->number) : NULL;
     uint32_t all = of_host ? atomic_load(&host->count) : index_flow_count(index);
-    struct order *flows = malloc(((size_t)all + 1) * sizeof *flows);
+    if (inode->owner == CONTROL_OF_VIEW)
+        return views_flows(control->views, inode_place(inode), count, error);
+    uint32_t *flows = malloc(((size_t)all + 1) * sizeof *flows);
     *count = 0;
-    if (!flows)
+    if (!flows) {
+        flow_error_memory(error);
         return NULL;
+    }
     uint32_t next = of_host ? atomic_load_explicit(&host->first, memory_order_acquire) : 0;
     while (*count < all && next != INDEX_NONE) {
-        flows[(*count)++] = (struct order){index_flow(index, next)->start, next};
+        flows[(*count)++] = next;
         next = of_host ? atomic_load_explicit(&index_flow(index, next)->next_in_host,
                                               memory_order_acquire)
                        : next + 1;
     }
-    if (*count)
-        qsort(flows, *count, sizeof *flows, compare);
     return flows;
+}
+
+/* The same by start time; those of one time stay in capture order. */
+static struct order *order_flows(const struct control *control, const struct inode *inode,
+                                 uint32_t *count, struct flow_error *error)
+{
+    const struct index *index = collection_index(control->collection);
+    uint32_t *flows = find_flows(control, inode, count, error);
+    struct order *ordered = flows ? malloc(((size_t)*count + 1) * sizeof *ordered) : NULL;
+    for (uint32_t i = 0; ordered && i < *count; i++)
+        ordered[i] = (struct order){index_flow(index, flows[i])->start, flows[i]};
+    if (ordered && *count)
+        qsort(ordered, *count, sizeof *ordered, compare);
+    if (flows && !ordered)
+        flow_error_memory(error);
+    free(flows);
+    return ordered;
 }
 
 static bool convert_flows(const struct control *control, const struct inode *inode,
@@ -221,11 +247,10 @@ static bool convert_flows(const struct control *control, const struct inode *ino
     bool done = true;
     struct order one = {0, inode->number};
     struct order *flows = &one;
-    const struct index *index = collection_index(control->collection);
     if (inode->owner != CONTROL_OF_FLOW)
-        flows = order_flows(index, inode, &count);
+        flows = order_flows(control, inode, &count, error);
     if (!flows)
-        return flow_error_memory(error);
+        return false;
     for (uint32_t i = 0; i < count && done; i++) {
         struct convert_flow flow = collection_convert_flow(control->collection, flows[i].flow);
         done = convert_add(convert, &flow, NULL, error);

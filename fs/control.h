@@ -5,12 +5,16 @@
 
 #include "collection.h"
 #include "inode.h"
+#include "views.h"
 
 struct control;
 
 /* format_version: of flow files. NULL with ENOMEM. Freed by control_close. */
 struct control *control_open(const struct collection *collection, int64_t format_version,
                              struct flow_error *error);
+
+/* Where the flows of views are asked for; before any file of theirs is. */
+void control_set_views(struct control *control, struct views *views);
 
 /* Takes a line for the file `errors`; the newest 1 MB of them are kept. Any thread may call it. */
 void control_note(struct control *control, const char *line);

@@ -30,6 +30,7 @@ enum control_owner {
     CONTROL_OF_ROOT,
     CONTROL_OF_HOST,
     CONTROL_OF_FLOW,
+    CONTROL_OF_VIEW, /* a group of `@by` or `@query` */
 };
 
 const char *control_file_name(enum control_file file);

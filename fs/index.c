@@ -417,7 +417,7 @@ bool index_add(struct index *index, const struct flow_glance *glance,
                const struct index_place *place, struct flow_error *error)
 {
     uint32_t number = atomic_load(&index->flow_count);
-    if (number == INDEX_NONE) {
+    if (number == INDEX_MOST_FLOWS) {
         flow_error_set(error, EOVERFLOW, FLOW_ERROR_NO_OFFSET, "more than %u flows", number);
         return false;
     }

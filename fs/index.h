@@ -17,6 +17,7 @@
 
 /* Flows, hosts and captures are numbered from 0. */
 #define INDEX_NONE UINT32_MAX
+#define INDEX_MOST_FLOWS ((uint32_t)1 << 30)
 
 enum index_id_form {
     INDEX_ID_UUID, /* 16 bytes instead of 36 */

@@ -7,12 +7,17 @@
  *   2, 0x40000000 | host << 4, (flow + 1) << 32 | 14       a `.flowfs` directory
  *   0x50000000 | version << 4 | 1 + file, 0x40000000 | host << 4 | 1 + file, (flow + 1) << 32 | 15
  * + file a file in it
+ *   1 << 62 | view << 56 | group << 8         a directory of `@by` or `@query`; | 14, 15 + file:
+ * its
+ *                                             `.flowfs`
+ *   (flow + 1) << 32 | 27 + depth             a link to a flow
  */
 #ifndef FLOWFS_FS_INODE_H
 #define FLOWFS_FS_INODE_H
 
 #include "control_file.h"
 #include "flowdir.h"
+#include "view_place.h"
 
 #include <stdint.h>
 
@@ -26,11 +31,24 @@ enum inode_kind {
     INODE_MESSAGE,
     INODE_CONTROL, /* a `.flowfs` directory */
     INODE_CONTROL_FILE,
+    INODE_VIEW, /* a directory of `@by` or `@query` */
+    INODE_LINK,
+};
+
+/* Where links lead, which depends on where they stand. One inode can stand for all links of a kind
+ * to a flow: what they are is the same. */
+enum inode_link {
+    LINK_FROM_QUERY, /* @query/EXPRESSION/ to the flow */
+    LINK_FROM_GROUP, /* @by/method/GET/ to the flow */
+    LINK_TO_BODY,    /* @by/type/image/png/ to response.body */
+    LINKS,           /* their number */
 };
 
 struct inode {
     enum inode_kind kind;
-    uint32_t number;           /* of the host or flow */
+    uint32_t number;           /* of the host or flow; of the group of a view */
+    enum view view;            /* INODE_VIEW, CONTROL_OF_VIEW */
+    enum inode_link link;      /* INODE_LINK */
     enum flowdir_file file;    /* INODE_FILE */
     size_t message;            /* INODE_MESSAGE, from 1 */
     enum control_owner owner;  /* INODE_CONTROL, INODE_CONTROL_FILE */
@@ -45,10 +63,18 @@ uint64_t inode_of_file(uint32_t flow, enum flowdir_file file);
 uint64_t inode_of_messages(uint32_t flow);
 uint64_t inode_of_message(uint32_t flow, size_t message);
 
-/* number: of the host or flow; for the root 0, or in a file that changes (`errors`) its version, so
- * that nobody takes the pages of one version for those of the next. */
-uint64_t inode_of_control(enum control_owner owner, uint32_t number);
-uint64_t inode_of_control_file(enum control_owner owner, uint32_t number, enum control_file file);
+uint64_t inode_of_view(struct view_place place);
+uint64_t inode_of_link(uint32_t flow, enum inode_link link);
+
+/* Of an INODE_CONTROL or INODE_CONTROL_FILE. Its number is that of the host, flow or group; for the
+ * root 0, or in a file that changes (`errors`) its version, so that nobody takes the pages of one
+ * version for those of the next. */
+uint64_t inode_of_control(const struct inode *control);
+
+static inline struct view_place inode_place(const struct inode *inode)
+{
+    return (struct view_place){inode->view, inode->number};
+}
 
 /* What a number stands for. Whether that host, flow or message exists is not looked at. */
 struct inode inode_parse(uint64_t number);

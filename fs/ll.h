@@ -52,6 +52,15 @@ struct ll_mount *ll_begin(fuse_req_t request, size_t size);
  * cannot be had. */
 int ll_loop(struct fuse_session *session);
 
+/* How long the kernel may keep a name, in seconds. Not at all if it may stand for another node the
+ * next time (see inode.h), or if we want to know of each use: a query. */
+double ll_entry_timeout(fuse_ino_t inode);
+
+/* How long the kernel may keep a node's attributes, in seconds. Directories of views are asked
+ * about each time they are opened: the kernel takes their listing anew if their time has changed.
+ */
+double ll_attribute_timeout(fuse_ino_t inode);
+
 /* Makes the kernel ask again for what flows from `first` and hosts from `first_host` on have
  * changed. To be called by no thread that answers requests. */
 void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host);

@@ -38,8 +38,8 @@ static bool add_entry(void *context, const struct tree_entry *entry)
         struct fuse_entry_param parameters = {
             .ino = entry->complete ? entry->status.st_ino : 0,
             .attr = entry->status,
-            .attr_timeout = LL_FOREVER,
-            .entry_timeout = LL_FOREVER,
+            .attr_timeout = ll_attribute_timeout(entry->status.st_ino),
+            .entry_timeout = ll_entry_timeout(entry->status.st_ino),
         };
         needed = fuse_add_direntry_plus(reply->request, place, room, entry->name, &parameters,
                                         (off_t)entry->next);

@@ -41,26 +41,33 @@ static void ll_init(void *user_data, struct fuse_conn_info *connection)
         mount->ready(mount->ready_context);
 }
 
-/* Whether the name may stand for another node the next time: see inode.h. */
-static bool is_versioned(fuse_ino_t number)
+double ll_entry_timeout(fuse_ino_t number)
 {
     struct inode inode = inode_parse(number);
-    return inode.kind == INODE_CONTROL_FILE && inode.control == CONTROL_ERRORS;
+    bool versioned = inode.kind == INODE_CONTROL_FILE && inode.control == CONTROL_ERRORS;
+    bool query = inode.kind == INODE_VIEW && inode.view == VIEW_QUERY && inode.number;
+    return versioned || query ? 0 : LL_FOREVER;
+}
+
+double ll_attribute_timeout(fuse_ino_t number)
+{
+    return inode_parse(number).kind == INODE_VIEW ? 0 : LL_FOREVER;
 }
 
 static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
-    struct fuse_entry_param entry = {.attr_timeout = LL_FOREVER, .entry_timeout = LL_FOREVER};
-    if (inode_parse(parent).kind == INODE_FLOW)
+    struct fuse_entry_param entry = {.entry_timeout = LL_FOREVER};
+    enum inode_kind kind = inode_parse(parent).kind;
+    if (kind == INODE_FLOW)
         ll_demand_raise(&mount->demand);
     if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
         entry.ino = entry.attr.st_ino;
-        if (is_versioned(entry.ino))
-            entry.entry_timeout = 0;
+        entry.attr_timeout = ll_attribute_timeout(entry.ino);
+        entry.entry_timeout = ll_entry_timeout(entry.ino);
         fuse_reply_entry(request, &entry);
-    } else if (error.code == ENOENT) {
+    } else if (error.code == ENOENT && kind != INODE_VIEW) {
         /* Inode 0: the kernel remembers that there is no such name. rg asks each directory for four
          * names that are never there. */
         fuse_reply_entry(request, &entry);
@@ -76,7 +83,7 @@ static void ll_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_in
     struct flow_error error = {0};
     struct stat status;
     if (tree_attributes(&mount->tree, inode, &status, &error))
-        fuse_reply_attr(request, &status, LL_FOREVER);
+        fuse_reply_attr(request, &status, ll_attribute_timeout(inode));
     else
         reply_error(request, inode, &error);
 }
@@ -128,6 +135,23 @@ static void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t off
         reply_error(request, inode, &error);
     }
     free(scratch);
+}
+
+static void ll_readlink(fuse_req_t request, fuse_ino_t inode)
+{
+    struct ll_mount *mount = ll_begin(request, 0);
+    struct flow_error error = {0};
+    struct buffer target = BUFFER_INIT;
+    bool done = tree_link_target(&mount->tree, inode, &target, &error);
+    if (done) {
+        buffer_append_byte(&target, '\0');
+        done = !target.failed || flow_error_memory(&error);
+    }
+    if (done)
+        fuse_reply_readlink(request, (const char *)target.data);
+    else
+        reply_error(request, inode, &error);
+    buffer_free(&target);
 }
 
 static void reply_text(fuse_req_t request, const struct buffer *text, size_t size)
@@ -193,6 +217,7 @@ const struct fuse_lowlevel_ops ll_operations = {
     .init = ll_init,
     .lookup = ll_lookup,
     .getattr = ll_getattr,
+    .readlink = ll_readlink,
     .setattr = ll_setattr,
     .open = ll_open,
     .opendir = ll_open,

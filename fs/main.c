@@ -29,6 +29,7 @@ struct server {
     struct options options;
     struct collection *collection;
     struct control *control;
+    struct views *views;
     struct filter *filter;
     char *mountpoint; /* from the root: the server leaves the directory it was started in */
     struct ll_mount mount;
@@ -93,6 +94,12 @@ static void tell_ready(void *context)
     server->ready_pipe = -1;
 }
 
+static void note_query(void *context, const char *line)
+{
+    const struct server *server = context;
+    control_note(server->control, line);
+}
+
 /* The mistake is shown in its place in the expression. */
 static bool set_filter(struct server *server)
 {
@@ -132,6 +139,12 @@ static enum exit_code index_captures(struct server *server)
         fprintf(stderr, "flowfs: cannot read %s: %s\n", path, error.message);
         return EXIT_CAPTURE;
     }
+    server->views = views_open(server->collection, note_query, server, &error);
+    if (!server->views) {
+        fprintf(stderr, "flowfs: %s\n", error.message);
+        return EXIT_CAPTURE;
+    }
+    control_set_views(server->control, server->views);
     return EXIT_MOUNTED;
 }
 
@@ -280,6 +293,7 @@ static enum exit_code run(struct server *server)
             flow_cache_open(server->collection, (size_t)server->options.cache_size, &error);
         tree->collection = server->collection;
         tree->control = server->control;
+        tree->views = server->views;
         tree->show_control = server->options.show_control;
         tree->owner = getuid();
         tree->group = getgid();
@@ -295,6 +309,7 @@ static enum exit_code run(struct server *server)
         code = tree->cache ? mount_and_serve(server) : EXIT_CAPTURE;
     }
     flow_cache_close(tree->cache);
+    views_close(server->views);
     control_close(server->control);
     server->control = NULL;
     collection_close(server->collection);

@@ -28,7 +28,7 @@ static bool has_messages(const struct tree *tree, uint32_t flow)
     return index_flow(index_of(tree), flow)->files & FLOWDIR_MESSAGES_BIT;
 }
 
-static bool node_exists(const struct tree *tree, const struct inode *inode)
+bool tree_node_exists(const struct tree *tree, const struct inode *inode)
 {
     switch (inode->kind) {
     case INODE_NONE:
@@ -49,6 +49,10 @@ static bool node_exists(const struct tree *tree, const struct inode *inode)
     case INODE_CONTROL:
     case INODE_CONTROL_FILE:
         return tree_control_exists(tree, inode);
+    case INODE_VIEW:
+        return tree_view_exists(tree, inode);
+    case INODE_LINK:
+        return inode->number < index_flow_count(index_of(tree));
     }
     return false;
 }
@@ -96,7 +100,7 @@ void tree_set_file(const struct tree *tree, uint64_t number, uint64_t size, int6
 static void set_root(const struct tree *tree, struct stat *status)
 {
     int64_t newest = index_newest(index_of(tree));
-    tree_set_directory(tree, INODE_ROOT_NUMBER, index_host_count(index_of(tree)),
+    tree_set_directory(tree, INODE_ROOT_NUMBER, index_host_count(index_of(tree)) + TREE_VIEW_ROOTS,
                        newest == INT64_MIN ? 0 : newest, status);
 }
 
@@ -152,7 +156,7 @@ bool tree_attributes(const struct tree *tree, uint64_t number, struct stat *stat
     struct inode inode = inode_parse(number);
     struct cached_flow *cached;
     bool done = false;
-    if (!node_exists(tree, &inode))
+    if (!tree_node_exists(tree, &inode))
         return tree_no_such_node(error);
     switch (inode.kind) {
     case INODE_NONE:
@@ -183,6 +187,11 @@ bool tree_attributes(const struct tree *tree, uint64_t number, struct stat *stat
     case INODE_CONTROL:
     case INODE_CONTROL_FILE:
         return tree_control_attributes(tree, &inode, status, error);
+    case INODE_VIEW:
+        tree_view_attributes(tree, inode_place(&inode), status);
+        return true;
+    case INODE_LINK:
+        return tree_link_attributes(tree, &inode, status, error);
     }
     return done;
 }
@@ -218,23 +227,36 @@ static bool lookup_message(const struct tree *tree, uint32_t flow, struct bytes 
     return found || tree_no_such_node(error);
 }
 
+static bool lookup_in_root(const struct tree *tree, struct bytes name, struct stat *status,
+                           struct flow_error *error)
+{
+    struct view_place place;
+    uint32_t host = index_find_host(index_of(tree), name);
+    if (host != INDEX_NONE) {
+        set_host(tree, host, status);
+        return true;
+    }
+    for (size_t i = 0; i < TREE_VIEW_ROOTS; i++)
+        if (bytes_equal_text(name, tree_view_root(i, &place))) {
+            tree_view_attributes(tree, place, status);
+            return true;
+        }
+    return tree_no_such_node(error);
+}
+
 bool tree_lookup(const struct tree *tree, uint64_t parent, struct bytes name, struct stat *status,
                  struct flow_error *error)
 {
     uint32_t found;
     struct inode inode = inode_parse(parent);
-    if (!node_exists(tree, &inode))
+    if (!tree_node_exists(tree, &inode))
         return tree_no_such_node(error);
     struct inode control = tree_control_of(&inode);
     if (control.kind && bytes_equal_text(name, CONTROL_DIRECTORY_NAME))
         return tree_control_attributes(tree, &control, status, error);
     switch (inode.kind) {
     case INODE_ROOT:
-        found = index_find_host(index_of(tree), name);
-        if (found == INDEX_NONE)
-            return tree_no_such_node(error);
-        set_host(tree, found, status);
-        return true;
+        return lookup_in_root(tree, name, status, error);
     case INODE_HOST:
         found = index_find_flow(index_of(tree), inode.number, name);
         if (found == INDEX_NONE)
@@ -247,10 +269,13 @@ bool tree_lookup(const struct tree *tree, uint64_t parent, struct bytes name, st
         return lookup_message(tree, inode.number, name, status, error);
     case INODE_CONTROL:
         return tree_control_lookup(tree, &inode, name, status, error);
+    case INODE_VIEW:
+        return tree_view_lookup(tree, inode_place(&inode), name, status, error);
     case INODE_NONE:
     case INODE_FILE:
     case INODE_MESSAGE:
     case INODE_CONTROL_FILE:
+    case INODE_LINK:
         break;
     }
     return fail(error, ENOTDIR, "not a directory");
@@ -281,7 +306,8 @@ static bool emit_dots(const struct listing *listing, uint64_t self, uint64_t par
     return listing->from >= 2 || emit_node(listing, "..", &status, false, 2);
 }
 
-/* Where a shown `.flowfs` stands in a listing: behind all else. */
+/* Where views stand in the root, and a shown `.flowfs` in a listing: behind all else. */
+#define VIEWS_POSITION ((uint64_t)1 << 36)
 #define CONTROL_POSITION ((uint64_t)1 << 40)
 
 static void emit_control(const struct listing *listing, struct inode owner)
@@ -301,6 +327,8 @@ static uint64_t owner_of(const struct inode *control)
         return inode_of_host(control->number);
     case CONTROL_OF_FLOW:
         return inode_of_flow(control->number);
+    case CONTROL_OF_VIEW:
+        return inode_of_view(inode_place(control));
     case CONTROL_OF_ROOT:
         break;
     }
@@ -311,7 +339,7 @@ static uint64_t owner_of(const struct inode *control)
 static void list_control(const struct listing *listing, const struct inode *directory)
 {
     struct inode inode = *directory;
-    if (!emit_dots(listing, inode_of_control(inode.owner, inode.number), owner_of(&inode)))
+    if (!emit_dots(listing, inode_of_control(&inode), owner_of(&inode)))
         return;
     inode.kind = INODE_CONTROL_FILE;
     for (uint64_t i = listing->from > 2 ? listing->from - 2 : 0; i < CONTROL_FILES; i++) {
@@ -320,7 +348,7 @@ static void list_control(const struct listing *listing, const struct inode *dire
             !tree_control_exists(listing->tree, &inode))
             continue;
         struct stat status = {
-            .st_ino = inode_of_control_file(inode.owner, inode.number, inode.control),
+            .st_ino = inode_of_control(&inode),
             .st_mode = S_IFREG,
         };
         if (!emit_node(listing, control_file_name(inode.control), &status, false, i + 3))
@@ -342,6 +370,15 @@ static void list_root(const struct listing *listing)
         name[host_name.size] = '\0';
         set_host(listing->tree, (uint32_t)i, &status);
         if (!emit_node(listing, name, &status, true, i + 3))
+            return;
+    }
+    for (size_t i = 0; i < TREE_VIEW_ROOTS; i++) {
+        struct view_place place;
+        const char *view = tree_view_root(i, &place);
+        if (listing->from > VIEWS_POSITION + i)
+            continue;
+        tree_view_attributes(listing->tree, place, &status);
+        if (!emit_node(listing, view, &status, true, VIEWS_POSITION + i + 1))
             return;
     }
     emit_control(listing, (struct inode){.kind = INODE_ROOT});
@@ -420,6 +457,20 @@ static bool list_messages(const struct listing *listing, const struct flowdir *d
     return true;
 }
 
+static bool list_view(const struct listing *listing, const struct inode *inode, bool attributes,
+                      struct flow_error *error)
+{
+    struct view_place place = inode_place(inode);
+    if (!emit_dots(listing, inode_of_view(place), tree_view_parent(listing->tree, place)))
+        return true;
+    if (listing->from < CONTROL_POSITION &&
+        !tree_view_list(listing->tree, place, listing->from, attributes, listing->emit,
+                        listing->context, error))
+        return false;
+    emit_control(listing, *inode);
+    return true;
+}
+
 bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool attributes,
                tree_emit *emit, void *context, struct flow_error *error)
 {
@@ -428,7 +479,7 @@ bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool att
     struct flow_error ignored = {0};
     struct cached_flow *cached;
     bool done;
-    if (!node_exists(tree, &inode))
+    if (!tree_node_exists(tree, &inode))
         return tree_no_such_node(error);
     switch (inode.kind) {
     case INODE_ROOT:
@@ -454,10 +505,13 @@ bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool att
     case INODE_CONTROL:
         list_control(&listing, &inode);
         return true;
+    case INODE_VIEW:
+        return list_view(&listing, &inode, attributes, error);
     case INODE_NONE:
     case INODE_FILE:
     case INODE_MESSAGE:
     case INODE_CONTROL_FILE:
+    case INODE_LINK:
         break;
     }
     return fail(error, ENOTDIR, "not a directory");
@@ -469,10 +523,12 @@ bool tree_read(const struct tree *tree, uint64_t number, uint64_t offset, size_t
     struct inode inode = inode_parse(number);
     bool done = false;
     *piece = (struct tree_piece){.piece.descriptor = -1};
-    if (!node_exists(tree, &inode))
+    if (!tree_node_exists(tree, &inode))
         return tree_no_such_node(error);
     if (inode.kind == INODE_CONTROL_FILE)
         return tree_control_read(tree, &inode, offset, size, scratch, piece, error);
+    if (inode.kind == INODE_LINK)
+        return fail(error, EINVAL, "is a symbolic link");
     if (inode.kind != INODE_FILE && inode.kind != INODE_MESSAGE)
         return fail(error, EISDIR, "is a directory");
     piece->flow = flow_cache_get(tree->cache, inode.number, error);
@@ -492,6 +548,17 @@ bool tree_read(const struct tree *tree, uint64_t number, uint64_t offset, size_t
     return done;
 }
 
+bool tree_link_target(const struct tree *tree, uint64_t number, struct buffer *target,
+                      struct flow_error *error)
+{
+    struct inode inode = inode_parse(number);
+    if (!tree_node_exists(tree, &inode))
+        return tree_no_such_node(error);
+    if (inode.kind != INODE_LINK)
+        return fail(error, EINVAL, "is no symbolic link");
+    return tree_view_target(tree, &inode, target) || flow_error_memory(error);
+}
+
 void tree_read_done(const struct tree *tree, struct tree_piece *piece)
 {
     if (piece->flow)
@@ -500,81 +567,4 @@ void tree_read_done(const struct tree *tree, struct tree_piece *piece)
         control_release(tree->control, piece->content);
     piece->flow = NULL;
     piece->content = NULL;
-}
-
-static const char media_type_name[] = "user.mime_type";
-static const char url_name[] = "user.xdg.origin.url";
-
-/* The message whose body the node is, or NULL. */
-static const struct flow_message *message_of_body(const struct flowdir *directory,
-                                                  enum flowdir_file file)
-{
-    const struct flow *flow = &directory->loaded.flow;
-    bool request = file == FLOWDIR_REQUEST_BODY || file == FLOWDIR_REQUEST_BODY_RAW;
-    bool response = file == FLOWDIR_RESPONSE_BODY || file == FLOWDIR_RESPONSE_BODY_RAW;
-    if (!flowdir_has(directory, file) || (!request && !response))
-        return NULL;
-    return request ? &flow->request : &flow->response;
-}
-
-static struct bytes media_type(const struct flow_message *message)
-{
-    struct bytes name, value;
-    const struct value *item = message->headers ? message->headers->first : NULL;
-    for (; item; item = item->next)
-        if (flow_field(item, &name, &value) && bytes_equal_ignoring_case(name, "content-type"))
-            return value;
-    return (struct bytes){NULL, 0};
-}
-
-static bool append_attribute(const struct flowdir *directory, enum flowdir_file file,
-                             struct bytes name, struct buffer *value, struct flow_error *error)
-{
-    const struct flow_message *message = message_of_body(directory, file);
-    struct bytes type = message ? media_type(message) : bytes_make("", 0);
-    if (message && bytes_equal_text(name, url_name))
-        flow_target_pretty_url(&directory->loaded.flow.target, value);
-    else if (type.size && bytes_equal_text(name, media_type_name))
-        buffer_append_bytes(value, type);
-    else
-        return fail(error, ENODATA, "no such attribute");
-    return !value->failed || flow_error_memory(error);
-}
-
-bool tree_extended_attribute(const struct tree *tree, uint64_t number, struct bytes name,
-                             struct buffer *value, struct flow_error *error)
-{
-    struct inode inode = inode_parse(number);
-    /* ls and others ask each node for attributes that no node has: no flow is read for them. */
-    if (inode.kind != INODE_FILE ||
-        (!bytes_equal_text(name, media_type_name) && !bytes_equal_text(name, url_name)))
-        return fail(error, ENODATA, "no such attribute");
-    if (!node_exists(tree, &inode))
-        return tree_no_such_node(error);
-    struct cached_flow *cached = flow_cache_get(tree->cache, inode.number, error);
-    if (!cached)
-        return false;
-    bool done = append_attribute(cached_flow_directory(cached), inode.file, name, value, error);
-    flow_cache_release(tree->cache, cached);
-    return done;
-}
-
-bool tree_extended_attribute_names(const struct tree *tree, uint64_t number, struct buffer *names,
-                                   struct flow_error *error)
-{
-    struct inode inode = inode_parse(number);
-    if (inode.kind != INODE_FILE)
-        return true;
-    if (!node_exists(tree, &inode))
-        return tree_no_such_node(error);
-    struct cached_flow *cached = flow_cache_get(tree->cache, inode.number, error);
-    if (!cached)
-        return false;
-    const struct flow_message *message = message_of_body(cached_flow_directory(cached), inode.file);
-    if (message && media_type(message).size)
-        buffer_append(names, media_type_name, sizeof media_type_name);
-    if (message)
-        buffer_append(names, url_name, sizeof url_name);
-    flow_cache_release(tree->cache, cached);
-    return !names->failed || flow_error_memory(error);
 }

@@ -1,7 +1,8 @@
 /* The mounted tree, without FUSE: what is in a directory, what a node is, what a file holds.
  *
  *   /HOST/FLOW/summary.json, flow.json, request.*, response.*, error, messages/, …
- *   .flowfs/ in the root, a host and a flow: see control.h; there, but not listed
+ *   @by/, @query/           see views.h
+ *   .flowfs/ in all that stands for flows: see control.h; there, but not listed
  *
  * Everything goes by inode number (inode.h); any thread may call anything. */
 #ifndef FLOWFS_FS_TREE_H
@@ -11,6 +12,7 @@
 #include "control.h"
 #include "flow_cache.h"
 #include "inode.h"
+#include "views.h"
 
 #include <sys/stat.h>
 
@@ -18,6 +20,7 @@ struct tree {
     const struct collection *collection;
     struct flow_cache *cache;
     struct control *control;
+    struct views *views;
     bool show_control; /* `.flowfs` is listed */
     uid_t owner;
     gid_t group;
@@ -50,6 +53,10 @@ typedef bool tree_emit(void *context, const struct tree_entry *entry);
  * decoding its bodies, for their sizes. */
 bool tree_list(const struct tree *tree, uint64_t number, uint64_t from, bool attributes,
                tree_emit *emit, void *context, struct flow_error *error);
+
+/* Appends what a link leads to. EINVAL if the node is none. */
+bool tree_link_target(const struct tree *tree, uint64_t number, struct buffer *target,
+                      struct flow_error *error);
 
 /* A piece of a file; tree_read_done gives back what it holds. */
 struct tree_piece {

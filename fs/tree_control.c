@@ -13,9 +13,17 @@ struct inode tree_control_of(const struct inode *inode)
     case INODE_FLOW:
         return (struct inode){
             .kind = INODE_CONTROL, .owner = CONTROL_OF_FLOW, .number = inode->number};
+    case INODE_VIEW:
+        if (!views_has_links(inode_place(inode)))
+            break;
+        return (struct inode){.kind = INODE_CONTROL,
+                              .owner = CONTROL_OF_VIEW,
+                              .view = inode->view,
+                              .number = inode->number};
     default:
-        return (struct inode){0};
+        break;
     }
+    return (struct inode){0};
 }
 
 static const struct index *index_of(const struct tree *tree)
@@ -41,6 +49,8 @@ bool tree_control_exists(const struct tree *tree, const struct inode *inode)
         return true;
     case CONTROL_OF_HOST:
         return inode->number < index_host_count(index);
+    case CONTROL_OF_VIEW:
+        return views_exists(tree->views, inode_place(inode));
     case CONTROL_OF_FLOW:
         return inode->number < index_flow_count(index) &&
                (inode->kind == INODE_CONTROL ||
@@ -57,6 +67,8 @@ static int64_t time_of(const struct tree *tree, const struct inode *inode)
         return index_flow(index, inode->number)->start;
     if (inode->owner == CONTROL_OF_HOST)
         newest = atomic_load(&index_host(index, inode->number)->newest);
+    if (inode->owner == CONTROL_OF_VIEW)
+        return views_time(tree->views, inode_place(inode));
     return newest == INT64_MIN ? 0 : newest;
 }
 
@@ -64,15 +76,13 @@ bool tree_control_attributes(const struct tree *tree, const struct inode *inode,
                              struct stat *status, struct flow_error *error)
 {
     if (inode->kind == INODE_CONTROL) {
-        tree_set_directory(tree, inode_of_control(inode->owner, inode->number), 0,
-                           time_of(tree, inode), status);
+        tree_set_directory(tree, inode_of_control(inode), 0, time_of(tree, inode), status);
         return true;
     }
     const struct control_content *content = control_get(tree->control, inode, error);
     if (!content)
         return false;
-    tree_set_file(tree, inode_of_control_file(inode->owner, inode->number, inode->control),
-                  content->size, time_of(tree, inode), status);
+    tree_set_file(tree, inode_of_control(inode), content->size, time_of(tree, inode), status);
     control_release(tree->control, content);
     return true;
 }

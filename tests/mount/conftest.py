@@ -63,9 +63,13 @@ class Mount:
         assert self.process.returncode == 0
         assert not mounted, "still mounted after SIGTERM"
 
+    def hosts(self):
+        """The directories of all hosts."""
+        return sorted(path for path in self.path.iterdir() if path.name[0] not in "@.")
+
     def flows(self):
         """The directories of all flows."""
-        return sorted(path for host in self.path.iterdir() for path in host.iterdir())
+        return sorted(path for host in self.hosts() for path in host.iterdir())
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_it_is_there_and_not_listed(sample):
 def test_it_is_listed_if_one_asks(mount):
     mounted = mount(CAPTURES / "tcp.mitm", options=("--show-control",))
     assert ".flowfs" in os.listdir(mounted.path)
-    (host,) = [path for path in mounted.path.iterdir() if path.name != ".flowfs"]
+    (host,) = mounted.hosts()
     assert ".flowfs" in os.listdir(host)
 
 
@@ -73,7 +73,7 @@ def test_mitmproxy_reads_flows_of_every_folder(mount, name):
     with open(CAPTURES / name, "rb") as capture:
         ids = {flow.id for flow in FlowReader(capture).stream()}
     seen = set()
-    for host in mounted.path.iterdir():
+    for host in mounted.hosts():
         of_host = [flow.id for flow in FlowReader(io.BytesIO((host / ".flowfs/flows.mitm").read_bytes())).stream()]
         assert len(of_host) == len(os.listdir(host))
         seen |= set(of_host)
@@ -114,7 +114,7 @@ def test_it_follows_a_growing_capture(mount, tmp_path):
     capture = write(tmp_path / "a.mitm", http_flow(1))
     mounted = mount(capture)
     path = mounted.path / ".flowfs/flows.jsonl"
-    host = next(mounted.path.iterdir()) / ".flowfs/flows.mitm"
+    host = mounted.hosts()[0] / ".flowfs/flows.mitm"
     assert len(path.read_text().splitlines()) == 1
     assert host.read_bytes() == capture.read_bytes()
     with open(capture, "ab") as file:
@@ -151,7 +151,7 @@ def test_eight_readers(mount, tmp_path):
         for name, content in wanted.items():
             if (mounted.path / ".flowfs" / name).read_bytes() != content:
                 wrong.append(name)
-        for host in list(mounted.path.iterdir())[:40]:
+        for host in mounted.hosts()[:40]:
             if len((host / ".flowfs/flows.jsonl").read_text().splitlines()) != len(os.listdir(host)):
                 wrong.append(host)
 

@@ -21,7 +21,7 @@ def test_many_flows(mount, tmp_path):
     base = mount(write(tmp_path / "one.mitm", http_flow(1)))
     mounted = mount(capture)
     grown = memory(mounted) - memory(base)
-    found = sum(len(os.listdir(host)) for host in mounted.path.iterdir())
+    found = sum(len(os.listdir(host)) for host in mounted.hosts())
     assert found == FLOWS
     if not is_sanitized(mounted):
         assert grown / FLOWS <= 200
@@ -32,6 +32,6 @@ def test_large_har_in_bounded_memory(mount, tmp_path):
     subprocess.run([PROJECT / "scripts" / "make-capture", "--har", "--flows", "20000", capture], check=True)
     assert capture.stat().st_size > 50 << 20
     mounted = mount(capture)
-    assert sum(len(os.listdir(host)) for host in mounted.path.iterdir()) == 20000
+    assert sum(len(os.listdir(host)) for host in mounted.hosts()) == 20000
     if not is_sanitized(mounted):
         assert memory(mounted) < 40 << 20

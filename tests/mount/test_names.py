@@ -23,7 +23,7 @@ def capture(tmp_path):
 def test_all_are_there(mount, capture):
     mounted = mount(capture)
     assert len(mounted.flows()) == len(HOSTS) + len(IDS)
-    names = [os.fsencode(name) for name in os.listdir(mounted.path)]
+    names = [os.fsencode(host.name) for host in mounted.hosts()]
     # Only what HTTP itself holds for equal is joined: letters of either case.
     assert len(names) == len(set(host.lower() for host in HOSTS if host)) + 1 + 1
     for name in names + [os.fsencode(flow.name) for flow in mounted.flows()]:
