@@ -101,6 +101,13 @@ static void note_query(void *context, const char *line)
 }
 
 /* The mistake is shown in its place in the expression. */
+static void say_mistake(const char *option, const char *expression, const struct flow_error *error)
+{
+    fprintf(stderr, "flowfs: %s: %s\n", option, error->message);
+    if (error->offset <= strlen(expression))
+        fprintf(stderr, "  %s\n  %*s^\n", expression, (int)error->offset, "");
+}
+
 static bool set_filter(struct server *server)
 {
     struct flow_error error = {0};
@@ -110,10 +117,27 @@ static bool set_filter(struct server *server)
     server->filter = filter_parse(bytes_of(expression), filter_case_of_environment(), &error);
     if (server->filter && collection_set_filter(server->collection, server->filter, &error))
         return true;
-    fprintf(stderr, "flowfs: --filter: %s\n", error.message);
-    if (!server->filter && error.offset <= strlen(expression))
-        fprintf(stderr, "  %s\n  %*s^\n", expression, (int)error.offset, "");
+    say_mistake("--filter", expression, &error);
     return false;
+}
+
+static enum exit_code open_views(struct server *server)
+{
+    struct flow_error error = {0};
+    server->views = views_open(server->collection, note_query, server, &error);
+    if (!server->views) {
+        fprintf(stderr, "flowfs: %s\n", error.message);
+        return EXIT_CAPTURE;
+    }
+    for (int i = 0; i < server->options.query_count; i++) {
+        const char *expression = server->options.queries[i];
+        if (views_keep_query(server->views, bytes_of(expression), &error))
+            continue;
+        say_mistake("--query", expression, &error);
+        return EXIT_USAGE;
+    }
+    control_set_views(server->control, server->views);
+    return EXIT_MOUNTED;
 }
 
 static enum exit_code index_captures(struct server *server)
@@ -139,13 +163,7 @@ static enum exit_code index_captures(struct server *server)
         fprintf(stderr, "flowfs: cannot read %s: %s\n", path, error.message);
         return EXIT_CAPTURE;
     }
-    server->views = views_open(server->collection, note_query, server, &error);
-    if (!server->views) {
-        fprintf(stderr, "flowfs: %s\n", error.message);
-        return EXIT_CAPTURE;
-    }
-    control_set_views(server->control, server->views);
-    return EXIT_MOUNTED;
+    return open_views(server);
 }
 
 static enum exit_code make_mountpoint(struct server *server)

@@ -24,6 +24,7 @@ const char options_help[] =
     "    -d                      the same, and print each request\n"
     "    -s                      answer requests with one thread\n"
     "    --filter EXPR           show only flows that match, in mitmproxy's filter language\n"
+    "    --query EXPR            list this query in @query always; may be given several times\n"
     "    --no-follow             do not look for new flows in captures that grow\n"
     "    --cache SIZE            memory for flows that were read lately (64M)\n"
     "    --max-decoded SIZE      show a compressed body decoded up to this size, as it was sent\n"
@@ -44,6 +45,7 @@ enum long_option {
     OPTION_FORMAT_VERSION,
     OPTION_SHOW_CONTROL,
     OPTION_FILTER,
+    OPTION_QUERY,
 };
 
 bool options_parse_size(const char *text, uint64_t *size)
@@ -86,6 +88,19 @@ static bool set_version(const char *text, int64_t *version)
     fprintf(stderr, "flowfs: format version: found \"%s\", expected %d to %d\n", text,
             DOWNGRADE_VERSION_OLDEST, MIGRATE_VERSION_NEWEST);
     return false;
+}
+
+static bool add_query(struct options *options, const char *expression)
+{
+    size_t count = (size_t)options->query_count + 1;
+    const char **queries = realloc((void *)options->queries, count * sizeof *queries);
+    if (!queries) {
+        fprintf(stderr, "flowfs: out of memory\n");
+        return false;
+    }
+    options->queries = queries;
+    options->queries[options->query_count++] = expression;
+    return true;
 }
 
 static bool append_mount_option(struct options *options, const char *text, size_t length)
@@ -164,6 +179,8 @@ static bool parse_option(struct options *options, int option)
     case OPTION_FILTER:
         options->filter = optarg;
         return true;
+    case OPTION_QUERY:
+        return add_query(options, optarg);
     case OPTION_SHOW_CONTROL:
         options->show_control = true;
         return true;
@@ -188,6 +205,7 @@ static bool parse_all(struct options *options, int argc, char **argv)
         {"no-follow", no_argument, NULL, OPTION_NO_FOLLOW},
         {"format-version", required_argument, NULL, OPTION_FORMAT_VERSION},
         {"filter", required_argument, NULL, OPTION_FILTER},
+        {"query", required_argument, NULL, OPTION_QUERY},
         {"show-control", no_argument, NULL, OPTION_SHOW_CONTROL},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
@@ -231,6 +249,8 @@ bool options_parse(struct options *options, int argc, char **argv)
 
 void options_free(struct options *options)
 {
+    free((void *)options->queries);
+    options->queries = NULL;
     free(options->mount_options);
     options->mount_options = NULL;
 }

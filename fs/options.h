@@ -22,7 +22,9 @@ struct options {
     uint64_t cache_size;    /* bytes */
     uint64_t decode_limit;  /* bytes */
     const char *filter;     /* an expression; NULL: all flows. Borrowed */
-    char *mount_options;    /* what `-o` gave and is not ours, joined by commas; "" if nothing */
+    const char **queries;   /* `query_count` expressions that `@query` always lists. Borrowed */
+    int query_count;
+    char *mount_options; /* what `-o` gave and is not ours, joined by commas; "" if nothing */
 };
 
 /* Reads the command line; argv is put in another order, as getopt_long does it. False with a

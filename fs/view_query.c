@@ -61,6 +61,8 @@ static void use(struct views *views, uint32_t group)
 {
     struct timespec now;
     size_t place = 0;
+    if (views->groupings[VIEW_QUERY].groups[group - 1]->kept)
+        return;
     while (place < VIEWS_RECENT_QUERIES - 1 && views->recent[place] &&
            views->recent[place] != group)
         place++;
@@ -120,6 +122,35 @@ uint32_t view_query_find(struct views *views, struct bytes name, struct flow_err
     pthread_mutex_unlock(&views->lock);
     filter_free(filter);
     return found ? found : (uint32_t)flow_error_memory(error);
+}
+
+bool views_keep_query(struct views *views, struct bytes expression, struct flow_error *error)
+{
+    struct buffer name = BUFFER_INIT;
+    bool done = false;
+    for (size_t i = 0; i < expression.size; i++)
+        if (expression.data[i] == '/')
+            buffer_append_text(&name, "%2F");
+        else
+            buffer_append_byte(&name, expression.data[i]);
+    struct filter *filter = filter_parse(expression, filter_case_of_environment(), error);
+    if (filter && name.size > NAME_LONGEST) {
+        flow_error_set(error, ENAMETOOLONG, FLOW_ERROR_NO_OFFSET,
+                       "found %zu bytes, expected at most %d, `/` counting three", name.size,
+                       NAME_LONGEST);
+    } else if (filter) {
+        pthread_mutex_lock(&views->lock);
+        uint32_t group = view_groups_find(views, VIEW_QUERY, 0, buffer_bytes(&name));
+        if (!group && !name.failed)
+            group = view_groups_add(views, VIEW_QUERY, 0, buffer_bytes(&name));
+        if (group)
+            views->groupings[VIEW_QUERY].groups[group - 1]->kept = true;
+        pthread_mutex_unlock(&views->lock);
+        done = group || flow_error_memory(error);
+    }
+    filter_free(filter);
+    buffer_free(&name);
+    return done;
 }
 
 /* A matching under way. */

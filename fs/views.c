@@ -167,14 +167,28 @@ static void copy_name(const char *text, struct name *name)
     name->size = (uint16_t)size;
 }
 
-/* In `@query` the position is a place among the recent ones: what is looked up meanwhile may be
- * told twice. */
+/* In `@query` the position is a place among the recent ones, then one of the groups; what is looked
+ * up meanwhile may be told twice. */
+static uint32_t next_query(const struct views *views, uint64_t *position)
+{
+    const struct view_grouping *grouping = &views->groupings[VIEW_QUERY];
+    while (*position < VIEWS_RECENT_QUERIES) {
+        uint32_t recent = views->recent[(*position)++];
+        if (recent)
+            return recent;
+    }
+    while (*position - VIEWS_RECENT_QUERIES < grouping->count)
+        if (grouping->groups[(*position)++ - VIEWS_RECENT_QUERIES]->kept)
+            return (uint32_t)(*position - VIEWS_RECENT_QUERIES);
+    return 0;
+}
+
 static uint32_t next_group(const struct views *views, struct view_place place, uint64_t *position)
 {
     enum view view = inner_view(place);
     const struct view_grouping *grouping = &views->groupings[view];
     if (view == VIEW_QUERY)
-        return *position < VIEWS_RECENT_QUERIES ? views->recent[(*position)++] : 0;
+        return next_query(views, position);
     while (*position < grouping->count)
         if (grouping->groups[(*position)++]->parent == place.group)
             return (uint32_t)*position;

@@ -16,7 +16,7 @@
 #include "collection.h"
 #include "view_place.h"
 
-/* So many queries are listed: those looked up last. */
+/* So many queries are listed: those looked up last, and all that are kept. */
 #define VIEWS_RECENT_QUERIES 64
 
 struct views;
@@ -28,6 +28,10 @@ typedef void views_note(void *context, const char *line);
 struct views *views_open(const struct collection *collection, views_note *note, void *context,
                          struct flow_error *error);
 void views_close(struct views *views);
+
+/* Has `@query` always list a query. False with EINVAL as filter_parse says it, ENAMETOOLONG if the
+ * expression is too long for a name, or ENOMEM. */
+bool views_keep_query(struct views *views, struct bytes expression, struct flow_error *error);
 
 bool views_exists(struct views *views, struct view_place place);
 

@@ -15,6 +15,7 @@ struct view_group {
     char *name;        /* of the directory */
     uint32_t parent;   /* VIEW_SUBTYPE: the group of VIEW_TYPE that it is in */
     uint32_t children; /* VIEW_TYPE: how many are in it */
+    bool kept;         /* VIEW_QUERY: always listed */
 
     /* under the lock of the views */
     uint32_t *flows;

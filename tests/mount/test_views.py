@@ -141,6 +141,20 @@ def test_queries_are_listed(mount):
     assert ids(root / "~c 101") == matching("~c 101", CAPTURES / "sample.mitm")
 
 
+def test_kept_queries(mount, tmp_path):
+    mounted = mount(CAPTURES / "sample.mitm", options=("--query", "~c 404", "--query", "~u /api/"))
+    root = mounted.path / "@query"
+    assert sorted(os.listdir(root)) == ["~c 404", "~u %2Fapi%2F"]
+    for number in range(100, 170):
+        assert (root / f"~c {number}").is_dir()
+    assert len(os.listdir(root)) == 66 and {"~c 404", "~u %2Fapi%2F", "~c 169"} <= set(os.listdir(root))
+    assert ids(root / "~u %2Fapi%2F") == matching("~u /api/", CAPTURES / "sample.mitm") != []
+    for wrong, message in [("~c x", "  ~c x\n     ^"), ("x" * 256, "found 256 bytes")]:
+        failed = subprocess.run([FLOWFS, "--query", wrong, CAPTURES / "sample.mitm", tmp_path / "no"],
+                                capture_output=True, text=True, timeout=20)
+        assert failed.returncode == 1 and message in failed.stderr
+
+
 def test_what_is_no_query(mount):
     mounted = mount(CAPTURES / "sample.mitm")
     root = mounted.path / "@query"
