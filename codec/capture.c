@@ -45,19 +45,31 @@ static bool find_format(struct capture *capture, struct flow_error *error)
     return true;
 }
 
+/* The source is taken over; NULL: opening it has failed. */
+static struct capture *open_source(struct source *source, struct flow_error *error)
+{
+    struct capture *capture = source ? calloc(1, sizeof *capture) : NULL;
+    if (!capture) {
+        if (source)
+            flow_error_memory(error);
+        source_close(source);
+        return NULL;
+    }
+    capture->source = source;
+    if (find_format(capture, error))
+        return capture;
+    capture_close(capture);
+    return NULL;
+}
+
 struct capture *capture_open(const char *path, struct flow_error *error)
 {
-    struct capture *capture = calloc(1, sizeof *capture);
-    if (!capture) {
-        flow_error_memory(error);
-        return NULL;
-    }
-    capture->source = source_open(path, error);
-    if (!capture->source || !find_format(capture, error)) {
-        capture_close(capture);
-        return NULL;
-    }
-    return capture;
+    return open_source(source_open(path, error), error);
+}
+
+struct capture *capture_open_memory(struct bytes content, struct flow_error *error)
+{
+    return open_source(source_open_memory(content, error), error);
 }
 
 enum capture_format capture_format(const struct capture *capture)

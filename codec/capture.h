@@ -20,6 +20,9 @@ struct capture;
  * Freed by capture_close. */
 struct capture *capture_open(const char *path, struct flow_error *error);
 
+/* The same of bytes in memory, which must outlive it. */
+struct capture *capture_open_memory(struct bytes content, struct flow_error *error);
+
 enum capture_format capture_format(const struct capture *capture);
 struct source *capture_source(const struct capture *capture);
 void capture_close(struct capture *capture);
