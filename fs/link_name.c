@@ -4,8 +4,7 @@
 
 static struct timestamp split(int64_t nanoseconds)
 {
-    int64_t remainder = nanoseconds % 1000;
-    return timestamp_split((nanoseconds - (remainder < 0 ? remainder + 1000 : remainder)) / 1000);
+    return timestamp_split(nanoseconds / 1000 - (nanoseconds % 1000 < 0));
 }
 
 static void append_day(const struct timestamp *time, struct buffer *text)

@@ -148,14 +148,14 @@ unit_tests() {
     return "$status"
 }
 
-# mount_tests DIRECTORY: pytest on real mounts by that build's flowfs.
+# mount_tests DIRECTORY [OPTION...]: pytest, with these options, on real mounts by that build's flowfs.
 mount_tests() {
     if [ ! -c /dev/fuse ]; then
         skip "mount tests: /dev/fuse is not there"
         return
     fi
     local status=0
-    FLOWFS=$project/$1/fs/flowfs /usr/bin/python3 -m pytest -rs tests/mount |
+    FLOWFS=$project/$1/fs/flowfs /usr/bin/python3 -m pytest -rs "${@:2}" tests/mount |
         tee "$reports/pytest" || status=$?
     sed -n '$s/.*\([0-9][0-9]* skipped\).*/\1/p' "$reports/pytest" >>"$reports/skipped"
     return "$status"
