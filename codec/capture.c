@@ -238,6 +238,7 @@ static bool glance_at(struct capture_scan *scan, struct capture_item *item,
     struct record *record = &scan->records.record;
     switch (flow_glance(record, &item->glance, error)) {
     case FLOW_GLANCE_DONE:
+        item->plain = true;
         return true;
     case FLOW_GLANCE_UNUSUAL:
         return read_unusual(scan, record, item, error);
@@ -264,6 +265,20 @@ static bool accept_flow(void *context, struct record *record)
     return false;
 }
 
+void capture_scan_move(struct capture_scan *scan, uint64_t offset)
+{
+    scan->records.position = offset;
+}
+
+bool capture_scan_find(struct capture_scan *scan, uint64_t limit, uint64_t *offset)
+{
+    struct flow_error ignored = {0};
+    struct record_scan *records = &scan->records;
+    bool found = record_scan_resync(records, records->position, limit, accept_flow, scan, &ignored);
+    *offset = records->position;
+    return found;
+}
+
 /* Whether what stands behind a broken record is the start of another, or the end. */
 static bool next_is_sound(struct capture_scan *scan, uint64_t position)
 {
@@ -288,7 +303,7 @@ static bool skip_gap(struct capture_scan *scan, struct capture_item *item, uint6
         return true;
     }
     records->position = start;
-    if (record_scan_resync(records, start + 1, accept_flow, scan, error)) {
+    if (record_scan_resync(records, start + 1, UINT64_MAX, accept_flow, scan, error)) {
         item->extent = (struct capture_extent){start, records->position - start};
         return true;
     }

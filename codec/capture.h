@@ -45,13 +45,14 @@ struct capture_item {
     /* A WebSocket flow of version 11 or older: the handshake it must be joined with. */
     struct capture_extent handshake;
     struct flow_glance glance; /* CAPTURE_FLOW; borrowed until the next call */
+    bool plain;                /* a glance was enough: no other flow has a part in this one */
     struct flow_error error;   /* CAPTURE_GAP, CAPTURE_PARTIAL */
 };
 
 struct capture_scan;
 
-/* Starts at `offset`, which must be 0 or where an earlier scan ended. NULL with ENOMEM. The capture
- * must outlive the scan. HAR is always scanned from its start. */
+/* Starts at `offset`, which must be 0 or where an earlier scan ended. NULL with ENOMEM.
+ * The capture must outlive the scan. HAR is always scanned from its start. */
 struct capture_scan *capture_scan_open(struct capture *capture, uint64_t offset,
                                        struct flow_error *error);
 
@@ -60,6 +61,13 @@ struct capture_scan *capture_scan_open(struct capture *capture, uint64_t offset,
  * ran out. */
 bool capture_scan_next(struct capture_scan *scan, struct capture_item *item,
                        struct flow_error *error);
+
+/* Has the scan of a flow file go on at `offset`. */
+void capture_scan_move(struct capture_scan *scan, uint64_t offset);
+
+/* Moves the scan of a flow file to the next place before `limit` at which a flow seems to stand:
+ * bytes inside a flow may look like one. False if there is none or reading failed. */
+bool capture_scan_find(struct capture_scan *scan, uint64_t limit, uint64_t *offset);
 
 void capture_scan_close(struct capture_scan *scan);
 

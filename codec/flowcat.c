@@ -1,12 +1,14 @@
 /* cat for flows: reads captures, chooses, sorts, writes in another form. */
 #include "flowcat_dirs.h"
 #include "flowcat_options.h"
+#include "load_ahead.h"
 #include "progress.h"
 #include "selection.h"
 #include "version.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@ struct flowcat {
     struct selection *selection;
     struct sink *sink;
     struct convert *convert;
+    struct load_ahead *ahead; /* NULL where flows are mostly copied, not read */
     struct progress progress;
     uint64_t left_out;
     uint64_t losses;
@@ -199,7 +202,9 @@ static bool open_output(struct flowcat *flowcat, struct flow_error *error)
                                     : sink_open_descriptor(STDOUT_FILENO, options->gzip, error);
     if (flowcat->sink)
         flowcat->convert = convert_open(&convert_options, flowcat->sink, error);
-    return flowcat->convert != NULL;
+    if (flowcat->convert && options->format != CONVERT_MITM)
+        flowcat->ahead = load_ahead_open(flowcat->selection, error);
+    return flowcat->convert && (flowcat->ahead || options->format == CONVERT_MITM);
 }
 
 /* Whether the error is of this flow alone: then the others can still be written. */
@@ -212,7 +217,9 @@ static bool write_flow(struct flowcat *flowcat, size_t number, struct flow_error
 {
     struct flow_error problem = {0};
     struct convert_flow flow = selection_convert_flow(flowcat->selection, number);
-    if (convert_add(flowcat->convert, &flow, NULL, &problem))
+    struct flowdir *directory =
+        flowcat->ahead ? load_ahead_get(flowcat->ahead, number, &problem) : NULL;
+    if (!problem.code && convert_add(flowcat->convert, &flow, directory, &problem))
         return true;
     if (!is_of_flow(&problem)) {
         *error = problem;
@@ -272,9 +279,19 @@ static void list_formats(void)
                convert_format_description((enum convert_format)i));
 }
 
+/* Flows come and go a hundred at a time: their memory is not worth handing back in between. */
+static void keep_memory(void)
+{
+#ifdef M_TRIM_THRESHOLD
+    mallopt(M_TRIM_THRESHOLD, 32 << 20);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+}
+
 int main(int count, char **arguments)
 {
     struct flowcat flowcat = {0};
+    keep_memory();
     if (!flowcat_options_parse(&flowcat.options, count, arguments))
         return EXIT_USAGE;
     if (flowcat.options.help) {
@@ -292,6 +309,7 @@ int main(int count, char **arguments)
     if (!flowcat.options.has_format && !flowcat.options.output && isatty(STDOUT_FILENO))
         flowcat.options.format = CONVERT_LIST;
     enum exit_code code = run(&flowcat);
+    load_ahead_close(flowcat.ahead);
     convert_close(flowcat.convert);
     sink_close(flowcat.sink);
     selection_close(flowcat.selection);

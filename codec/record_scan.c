@@ -198,14 +198,14 @@ static bool try_colon(struct record_scan *scan, uint64_t from, uint64_t colon,
     return false;
 }
 
-bool record_scan_resync(struct record_scan *scan, uint64_t from, record_scan_accept *accept,
-                        void *context, struct flow_error *error)
+bool record_scan_resync(struct record_scan *scan, uint64_t from, uint64_t limit,
+                        record_scan_accept *accept, void *context, struct flow_error *error)
 {
     struct bytes held;
     for (uint64_t at = from;;) {
         if (!fill(scan, at, SMALLEST_FLOW, &held, error))
             return false;
-        if (held.size < SMALLEST_FLOW)
+        if (held.size < SMALLEST_FLOW || at >= limit)
             return false;
         const uint8_t *colon = memchr(held.data, ':', held.size);
         if (!colon) {

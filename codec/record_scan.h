@@ -39,12 +39,12 @@ enum record_scan_result record_scan_look(struct record_scan *scan, uint64_t *siz
 /* Whether a record reads as a flow; asked for each place that record_scan_resync tries. */
 typedef bool record_scan_accept(void *context, struct record *record);
 
-/* Looks for the next flow at or behind `from`; moves scan->position there and returns true. False
- * if there is none in the file (position is unchanged), or if reading failed (the error is set).
- * The time it takes grows with the bytes it passes, not with their square: in a file made to hold
- * flows everywhere, that overlap, some are passed over. */
-bool record_scan_resync(struct record_scan *scan, uint64_t from, record_scan_accept *accept,
-                        void *context, struct flow_error *error);
+/* Looks for the next flow at or behind `from` and before `limit`; moves scan->position there and
+ * returns true. False if there is none (position is unchanged), or if reading failed (the error is
+ * set). The time it takes grows with the bytes it passes, not with their square: in a file made to
+ * hold flows everywhere, that overlap, some are passed over. */
+bool record_scan_resync(struct record_scan *scan, uint64_t from, uint64_t limit,
+                        record_scan_accept *accept, void *context, struct flow_error *error);
 
 void record_scan_close(struct record_scan *scan);
 

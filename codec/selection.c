@@ -2,7 +2,7 @@
 
 #include "capture_folder.h"
 #include "migrate.h"
-#include "parallel.h"
+#include "parallel_scan.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,13 +20,18 @@ struct entry {
     enum filter_verdict verdict;
 };
 
+/* Flows that the filter does not refuse by what is seen in passing. */
+struct entries {
+    struct entry *items;
+    size_t count, capacity;
+};
+
 struct selection {
     struct selection_options options;
-    struct filter_matcher *matcher; /* for what is seen in passing */
+    struct filter_matcher *matchers[PARALLEL_MOST]; /* of the workers, if there is a filter */
     struct selection_capture *captures;
     uint32_t capture_count, capture_capacity;
-    struct entry *entries;
-    size_t count, capacity;
+    struct entries flows;
 };
 
 struct selection *selection_open(const struct selection_options *options, struct flow_error *error)
@@ -37,9 +42,12 @@ struct selection *selection_open(const struct selection_options *options, struct
         return NULL;
     }
     selection->options = *options;
-    if (options->filter)
-        selection->matcher = filter_matcher_new(options->filter, error);
-    if (selection->matcher || !options->filter)
+    bool done = true;
+    for (unsigned i = 0; options->filter && done && i < parallel_workers(); i++) {
+        selection->matchers[i] = filter_matcher_new(options->filter, error);
+        done = selection->matchers[i] != NULL;
+    }
+    if (done)
         return selection;
     selection_close(selection);
     return NULL;
@@ -53,9 +61,10 @@ void selection_close(struct selection *selection)
         capture_close(selection->captures[i].capture);
         free(selection->captures[i].name);
     }
-    filter_matcher_free(selection->matcher);
+    for (unsigned i = 0; i < PARALLEL_MOST; i++)
+        filter_matcher_free(selection->matchers[i]);
     free(selection->captures);
-    free(selection->entries);
+    free(selection->flows.items);
     free(selection);
 }
 
@@ -68,16 +77,19 @@ static void report(const struct selection *selection, const char *capture,
 
 static const struct capture_extent no_gap;
 
-static bool grow_entries(struct selection *selection, struct flow_error *error)
+/* Makes room for `more` entries. */
+static bool grow_entries(struct entries *entries, size_t more, struct flow_error *error)
 {
-    if (selection->count < selection->capacity)
+    size_t capacity = entries->capacity ? entries->capacity : 1024;
+    if (more <= entries->capacity - entries->count)
         return true;
-    size_t capacity = selection->capacity ? selection->capacity * 2 : 1024;
-    struct entry *entries = reallocarray(selection->entries, capacity, sizeof *entries);
-    if (!entries)
+    while (capacity - entries->count < more)
+        capacity *= 2;
+    struct entry *items = reallocarray(entries->items, capacity, sizeof *items);
+    if (!items)
         return flow_error_memory(error);
-    selection->entries = entries;
-    selection->capacity = capacity;
+    entries->items = items;
+    entries->capacity = capacity;
     return true;
 }
 
@@ -91,36 +103,116 @@ static void tell_newer(const struct selection *selection, const char *name,
     report(selection, name, &newer, no_gap);
 }
 
+/* Adds a flow, the `number`th of its capture, unless the filter refuses it. */
+static bool add_entry(struct entries *entries, struct filter_matcher *matcher, uint32_t capture,
+                      uint64_t number, const struct capture_item *item, struct flow_error *error)
+{
+    enum filter_verdict verdict = FILTER_YES;
+    double start = item->glance.timestamp_start;
+    if (matcher) {
+        struct filter_facts facts = filter_facts_of_glance(&item->glance);
+        verdict = filter_match_facts(matcher, &facts);
+    }
+    if (verdict == FILTER_NO)
+        return true;
+    if (entries->count == UINT32_MAX || number > UINT32_MAX) {
+        flow_error_set(error, EOVERFLOW, item->extent.offset, "more than %u flows", UINT32_MAX);
+        return false;
+    }
+    if (!grow_entries(entries, 1, error))
+        return false;
+    entries->items[entries->count] = (struct entry){
+        /* What is no number would have no place in an order. */
+        .flow = {item->extent, item->handshake, isnan(start) ? 0 : start, capture,
+                 (uint32_t)number},
+        .order = (uint32_t)entries->count,
+        .verdict = verdict,
+    };
+    entries->count++;
+    return true;
+}
+
 static bool add_flow(struct selection *selection, uint32_t number, const struct capture_item *item,
                      struct flow_error *error)
 {
     struct selection_capture *capture = &selection->captures[number];
-    enum filter_verdict verdict = FILTER_YES;
-    double start = item->glance.timestamp_start;
     capture->flows++;
     if (item->glance.version > MIGRATE_VERSION_NEWEST)
         tell_newer(selection, capture->name, item);
-    if (selection->matcher) {
-        struct filter_facts facts = filter_facts_of_glance(&item->glance);
-        verdict = filter_match_facts(selection->matcher, &facts);
-    }
-    if (verdict == FILTER_NO)
-        return true;
-    if (selection->count == UINT32_MAX || capture->flows > UINT32_MAX) {
-        flow_error_set(error, EOVERFLOW, item->extent.offset, "more than %u flows", UINT32_MAX);
+    return add_entry(&selection->flows, selection->matchers[0], number, capture->flows, item,
+                     error);
+}
+
+/* A large capture, whose parts are looked at at once. */
+struct scanning {
+    struct selection *selection;
+    uint32_t number;
+    struct seen {
+        struct entries entries; /* numbered from the part's first flow */
+        uint64_t flows;
+    } parts[PARALLEL_SCAN_SLOTS];
+};
+
+static bool see_flow(void *context, unsigned worker, unsigned slot, const struct capture_item *item)
+{
+    struct flow_error ignored = {0}; /* met again by the scan that looks at the part instead */
+    struct scanning *scanning = context;
+    struct seen *seen = &scanning->parts[slot];
+    seen->flows++;
+    return item->glance.version <= MIGRATE_VERSION_NEWEST &&
+           add_entry(&seen->entries, scanning->selection->matchers[worker], scanning->number,
+                     seen->flows, item, &ignored);
+}
+
+static bool take_part(void *context, unsigned slot, uint64_t end, struct flow_error *error)
+{
+    struct scanning *scanning = context;
+    struct selection *selection = scanning->selection;
+    struct selection_capture *capture = &selection->captures[scanning->number];
+    struct entries *flows = &selection->flows;
+    const struct seen *seen = &scanning->parts[slot];
+    if (flows->count + seen->entries.count > UINT32_MAX ||
+        capture->flows + seen->flows > UINT32_MAX) {
+        flow_error_set(error, EOVERFLOW, end, "more than %u flows", UINT32_MAX);
         return false;
     }
-    if (!grow_entries(selection, error))
+    if (!grow_entries(flows, seen->entries.count, error))
         return false;
-    selection->entries[selection->count] = (struct entry){
-        /* What is no number would have no place in an order. */
-        .flow = {item->extent, item->handshake, isnan(start) ? 0 : start, number,
-                 (uint32_t)capture->flows},
-        .order = (uint32_t)selection->count,
-        .verdict = verdict,
-    };
-    selection->count++;
+    for (size_t i = 0; i < seen->entries.count; i++) {
+        struct entry *entry = &flows->items[flows->count];
+        *entry = seen->entries.items[i];
+        entry->flow.number += (uint32_t)capture->flows;
+        entry->order = (uint32_t)flows->count++;
+    }
+    capture->flows += seen->flows;
+    if (selection->options.progress)
+        selection->options.progress(selection->options.context, end,
+                                    source_size(capture_source(capture->capture)));
     return true;
+}
+
+static void drop_part(void *context, unsigned slot)
+{
+    struct scanning *scanning = context;
+    scanning->parts[slot].entries.count = 0;
+    scanning->parts[slot].flows = 0;
+}
+
+/* Adds the flows from the start up to *position. */
+static bool scan_parts(struct selection *selection, uint32_t number, uint64_t *position,
+                       struct flow_error *error)
+{
+    struct scanning *scanning = calloc(1, sizeof *scanning);
+    const struct parallel_scan parallel = {see_flow, take_part, drop_part, scanning};
+    if (!scanning)
+        return flow_error_memory(error);
+    scanning->selection = selection;
+    scanning->number = number;
+    bool done = parallel_scan_run(&parallel, selection->captures[number].capture, position, error);
+    for (size_t i = 0; i < PARALLEL_SCAN_SLOTS; i++)
+        free(scanning->parts[i].entries.items);
+    free(scanning);
+    return done;
 }
 
 static bool scan(struct selection *selection, uint32_t number, struct flow_error *error)
@@ -128,7 +220,10 @@ static bool scan(struct selection *selection, uint32_t number, struct flow_error
     struct capture_item item = {0};
     struct capture *capture = selection->captures[number].capture;
     uint64_t all = source_size(capture_source(capture));
-    struct capture_scan *scan = capture_scan_open(capture, 0, error);
+    uint64_t position = 0;
+    if (!scan_parts(selection, number, &position, error))
+        return false;
+    struct capture_scan *scan = capture_scan_open(capture, position, error);
     bool done = scan != NULL;
     for (unsigned i = 0; done && (done = capture_scan_next(scan, &item, error)); i++) {
         if (item.kind == CAPTURE_END)
@@ -218,7 +313,6 @@ bool selection_add_descriptor(struct selection *selection, int descriptor, const
 /* A matching under way. */
 struct matching {
     struct selection *selection;
-    struct filter_matcher *matchers[PARALLEL_MOST];
     pthread_mutex_t lock; /* of what follows, and of reports */
     uint64_t done, all, failed;
 };
@@ -240,7 +334,7 @@ static bool match_one(struct matching *matching, unsigned worker, struct entry *
     struct flowdir directory = {0};
     bool matches = false;
     bool done = load(matching->selection, &entry->flow, &directory, &problem) &&
-                filter_match(matching->matchers[worker], &directory, &matches, &problem);
+                filter_match(matching->selection->matchers[worker], &directory, &matches, &problem);
     flowdir_close(&directory);
     entry->verdict = done && matches ? FILTER_YES : FILTER_NO;
     if (done)
@@ -262,7 +356,7 @@ static bool match_some(void *context, unsigned worker, size_t from, size_t to,
     const struct selection_options *options = &matching->selection->options;
     uint64_t size = 0;
     for (size_t i = from; i < to; i++) {
-        struct entry *entry = &matching->selection->entries[i];
+        struct entry *entry = &matching->selection->flows.items[i];
         size += entry->flow.extent.size;
         if (entry->verdict == FILTER_UNKNOWN && !match_one(matching, worker, entry, error))
             return false;
@@ -279,19 +373,19 @@ static bool match_some(void *context, unsigned worker, size_t from, size_t to,
 static void drop_refused(struct selection *selection)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < selection->count; i++)
-        if (selection->entries[i].verdict == FILTER_YES)
-            selection->entries[kept++] = selection->entries[i];
-    selection->count = kept;
+    for (size_t i = 0; i < selection->flows.count; i++)
+        if (selection->flows.items[i].verdict == FILTER_YES)
+            selection->flows.items[kept++] = selection->flows.items[i];
+    selection->flows.count = kept;
 }
 
 static bool is_open(const struct selection *selection, uint64_t *size)
 {
     bool open = false;
     *size = 0;
-    for (size_t i = 0; i < selection->count; i++) {
-        open |= selection->entries[i].verdict == FILTER_UNKNOWN;
-        *size += selection->entries[i].flow.extent.size;
+    for (size_t i = 0; i < selection->flows.count; i++) {
+        open |= selection->flows.items[i].verdict == FILTER_UNKNOWN;
+        *size += selection->flows.items[i].flow.extent.size;
     }
     return open;
 }
@@ -299,18 +393,10 @@ static bool is_open(const struct selection *selection, uint64_t *size)
 bool selection_match(struct selection *selection, uint64_t *failed, struct flow_error *error)
 {
     struct matching matching = {.selection = selection, .lock = PTHREAD_MUTEX_INITIALIZER};
-    unsigned workers = parallel_workers();
-    bool done = true;
     *failed = 0;
     if (!is_open(selection, &matching.all))
         return true;
-    for (unsigned i = 0; i < workers && done; i++) {
-        matching.matchers[i] = filter_matcher_new(selection->options.filter, error);
-        done = matching.matchers[i] != NULL;
-    }
-    done = done && parallel_run(selection->count, PIECE, match_some, &matching, error);
-    for (unsigned i = 0; i < workers; i++)
-        filter_matcher_free(matching.matchers[i]);
+    bool done = parallel_run(selection->flows.count, PIECE, match_some, &matching, error);
     pthread_mutex_destroy(&matching.lock);
     *failed = matching.failed;
     if (done)
@@ -329,18 +415,19 @@ static int compare_starts(const void *a, const void *b)
 
 void selection_sort(struct selection *selection)
 {
-    if (selection->count)
-        qsort(selection->entries, selection->count, sizeof *selection->entries, compare_starts);
+    if (selection->flows.count)
+        qsort(selection->flows.items, selection->flows.count, sizeof *selection->flows.items,
+              compare_starts);
 }
 
 size_t selection_count(const struct selection *selection)
 {
-    return selection->count;
+    return selection->flows.count;
 }
 
 const struct selection_flow *selection_flow(const struct selection *selection, size_t number)
 {
-    return &selection->entries[number].flow;
+    return &selection->flows.items[number].flow;
 }
 
 const struct selection_capture *selection_capture(const struct selection *selection,
@@ -360,12 +447,12 @@ uint64_t selection_gaps(const struct selection *selection)
 bool selection_load(const struct selection *selection, size_t number, struct flowdir *directory,
                     struct flow_error *error)
 {
-    return load(selection, &selection->entries[number].flow, directory, error);
+    return load(selection, &selection->flows.items[number].flow, directory, error);
 }
 
 struct convert_flow selection_convert_flow(const struct selection *selection, size_t number)
 {
-    const struct selection_flow *flow = &selection->entries[number].flow;
+    const struct selection_flow *flow = &selection->flows.items[number].flow;
     const struct selection_capture *capture = &selection->captures[flow->capture];
     return (struct convert_flow){capture->capture, flow->extent, flow->handshake,
                                  capture->name,    flow->number, selection->options.decode_limit};

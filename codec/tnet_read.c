@@ -189,6 +189,29 @@ static struct value *read_constant(struct reader *reader, char type, size_t at, 
     return value;
 }
 
+/* As tnet_element. This runs hundreds of times a flow: what is sound and in memory takes the short
+ * way, all else is tnet_element's to judge. */
+static inline bool find_element(const struct reader *reader, size_t from, size_t end,
+                                struct tnet_element *element)
+{
+    const uint8_t *text = reader->text.data;
+    size_t size = 0;
+    size_t at = from;
+    for (; !reader->need && at < end && at - from < TNET_LENGTH_DIGITS; at++) {
+        uint8_t digit = (uint8_t)(text[at] - '0');
+        if (digit > 9)
+            break;
+        size = size * 10 + digit;
+    }
+    if (at > from && at < end && text[at] == ':' && size < end - at - 1) {
+        *element = (struct tnet_element){
+            .content = at + 1 - from, .size = size, .type = (char)text[at + 1 + size]};
+        return true;
+    }
+    return tnet_element(reader->text, from, end, reader->offset, reader->need, element,
+                        reader->error);
+}
+
 static struct value *read_element(struct reader *reader, size_t *from, size_t end, unsigned depth);
 
 static bool read_member(struct reader *reader, struct value *dict, size_t *at, size_t end,
@@ -244,8 +267,7 @@ static struct value *read_container(struct reader *reader, char type, size_t at,
 static struct value *read_element(struct reader *reader, size_t *from, size_t end, unsigned depth)
 {
     struct tnet_element element;
-    if (!tnet_element(reader->text, *from, end, reader->offset, reader->need, &element,
-                      reader->error))
+    if (!find_element(reader, *from, end, &element))
         return NULL;
     size_t at = *from + element.content;
     size_t size = (size_t)element.size;

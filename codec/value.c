@@ -1,6 +1,7 @@
 #include "value.h"
 
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -296,6 +297,35 @@ static bool step_up(char *decimal)
     return true;
 }
 
+/* Takes the zeros at the end of a fraction away. */
+static void strip_zeros(char digits[32])
+{
+    char *mark = strchr(digits, 'e');
+    char *end = mark;
+    if (!strchr(digits, '.'))
+        return;
+    while (end[-1] == '0')
+        end--;
+    end -= end[-1] == '.';
+    memmove(end, mark, strlen(mark) + 1);
+}
+
+/* The shortest digits that are read as `number` again, in scientific notation. */
+static void find_shortest(double number, char shortest[32])
+{
+    /* Up to 15 digits survive in a double, so where so few are enough, the first 15 are these and
+     * zeros; unless it is subnormal, and has fewer bits. */
+    int precision = fabs(number) >= DBL_MIN ? DBL_DIG - 1 : 0;
+    for (; precision < 17; precision++) {
+        snprintf(shortest, 32, "%.*e", precision, number);
+        if (strtod(shortest, NULL) == number)
+            break;
+        if (step_up(shortest) && strtod(shortest, NULL) == number)
+            break;
+    }
+    strip_zeros(shortest);
+}
+
 size_t value_format_float(double number, char text[32])
 {
     if (isnan(number) || isinf(number)) {
@@ -303,13 +333,7 @@ size_t value_format_float(double number, char text[32])
         return (size_t)snprintf(text, 32, "%s", name);
     }
     char shortest[32];
-    for (int precision = 0; precision < 17; precision++) {
-        snprintf(shortest, sizeof shortest, "%.*e", precision, number);
-        if (strtod(shortest, NULL) == number)
-            break;
-        if (step_up(shortest) && strtod(shortest, NULL) == number)
-            break;
-    }
+    find_shortest(number, shortest);
     /* The shortest digits and their exponent are known; Python lays them out plainly from 1e-4 to
      * 1e16 (Python/pystrtod.c, format code 'r'). */
     char *mark = strchr(shortest, 'e');

@@ -52,6 +52,7 @@ test_needs=(
 )
 bench_needs=(
     "command:mksquashfs squashfs-tools"
+    "command:rg ripgrep"
     "command:squashfuse_ll squashfuse"
 )
 

@@ -114,12 +114,13 @@ static void test_resync(void **state)
             put_record(&text, 64);
             buffer_append_text(&text, "rest");
             struct scanner scanner = open_scanner(buffer_bytes(&text));
-            assert_true(record_scan_resync(&scanner.scan, 0, accept_offset, &wanted, &error));
+            assert_true(
+                record_scan_resync(&scanner.scan, 0, UINT64_MAX, accept_offset, &wanted, &error));
             assert_int_equal(scanner.scan.position, wanted.offset);
             assert_int_equal(error.code, 0);
             /* Nothing else is there. */
-            assert_false(record_scan_resync(&scanner.scan, wanted.offset + 1, accept_offset,
-                                            &wanted, &error));
+            assert_false(record_scan_resync(&scanner.scan, wanted.offset + 1, UINT64_MAX,
+                                            accept_offset, &wanted, &error));
             assert_int_equal(scanner.scan.position, wanted.offset);
             assert_int_equal(error.code, 0);
             close_scanner(&scanner);
@@ -139,7 +140,8 @@ static void test_resync_on_long_records(void **state)
         struct wanted wanted = {text.size, 0};
         put_record(&text, sizes[i]);
         struct scanner scanner = open_scanner(buffer_bytes(&text));
-        assert_true(record_scan_resync(&scanner.scan, 1, accept_offset, &wanted, &error));
+        assert_true(
+            record_scan_resync(&scanner.scan, 1, UINT64_MAX, accept_offset, &wanted, &error));
         assert_int_equal(scanner.scan.position, wanted.offset);
         assert_int_equal(scanner.scan.record.text.size, text.size - wanted.offset);
         close_scanner(&scanner);
@@ -160,7 +162,7 @@ static void test_accept_decides(void **state)
         put_record(&text, 50);
     }
     struct scanner scanner = open_scanner(buffer_bytes(&text));
-    assert_true(record_scan_resync(&scanner.scan, 0, accept_offset, &wanted, &error));
+    assert_true(record_scan_resync(&scanner.scan, 0, UINT64_MAX, accept_offset, &wanted, &error));
     assert_int_equal(scanner.scan.position, wanted.offset);
     /* Each is offered once, and some also with less than all of its length's digits. */
     assert_true(wanted.asked >= 20 && wanted.asked <= 60);
