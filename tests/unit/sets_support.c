@@ -121,6 +121,6 @@ size_t staging_count(const struct folder *staging, const char *start)
 
 void staging_settle(void)
 {
-    const struct timespec pause = {.tv_nsec = 40000000};
+    const struct timespec pause = {.tv_nsec = 30000000};
     nanosleep(&pause, NULL);
 }
