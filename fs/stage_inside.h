@@ -17,6 +17,7 @@ struct stage {
     _Atomic uint64_t generation; /* of all that is staged: another number after each change */
     _Atomic int64_t touched;     /* when that was, in nanoseconds since the epoch */
     _Atomic bool shown;          /* the time of the top has been told since */
+    _Atomic bool keeps_pages;    /* the backing file system writes no other way */
 };
 
 /* Records what a system call gave in errno; always false. what: the name or thing concerned. */
