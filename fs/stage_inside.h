@@ -26,6 +26,9 @@ bool stage_fail(struct flow_error *error, const char *what);
 /* Something has changed; before the request that did it is answered. */
 void stage_touch(struct stage *stage);
 
+/* Somebody looks at what is derived: what others may have changed counts as changed. */
+void stage_look(struct stage *stage);
+
 /* Whether the node is a folder directly in the top that is a set; its name. */
 bool stage_is_set(struct stage *stage, const struct stage_node *node, char name[256]);
 
