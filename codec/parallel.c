@@ -1,9 +1,9 @@
 #include "parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
 struct run {
     size_t count, piece;
@@ -22,7 +22,9 @@ struct worker {
 
 unsigned parallel_workers(void)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t set;
+    /* Where there are more than a cpu_set_t holds, there are enough. */
+    int processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : PARALLEL_MOST;
     return processors < 1 ? 1 : processors > PARALLEL_MOST ? PARALLEL_MOST : (unsigned)processors;
 }
 
