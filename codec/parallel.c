@@ -22,10 +22,18 @@ struct worker {
 
 unsigned parallel_workers(void)
 {
+    static atomic_uint known; /* once: who asked has made room for so many */
+    unsigned workers = atomic_load(&known);
+    if (workers)
+        return workers;
     cpu_set_t set;
     /* Where there are more than a cpu_set_t holds, there are enough. */
     int processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : PARALLEL_MOST;
-    return processors < 1 ? 1 : processors > PARALLEL_MOST ? PARALLEL_MOST : (unsigned)processors;
+    workers = processors < 1               ? 1
+              : processors > PARALLEL_MOST ? PARALLEL_MOST
+                                           : (unsigned)processors;
+    unsigned none = 0;
+    return atomic_compare_exchange_strong(&known, &none, workers) ? workers : none;
 }
 
 static void *work(void *context)
