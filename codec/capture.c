@@ -26,6 +26,7 @@ struct handshake {
 struct capture_scan {
     struct capture *capture;
     struct record_scan records;
+    struct flow_glance_memory memory;
     struct har_scanner *entries;
     struct capture_flow current; /* of a flow that had to be read in full */
     struct handshake handshakes[HANDSHAKES_KEPT];
@@ -236,11 +237,12 @@ static bool glance_at(struct capture_scan *scan, struct capture_item *item,
                       struct flow_error *error)
 {
     struct record *record = &scan->records.record;
-    switch (flow_glance(record, &item->glance, error)) {
+    switch (flow_glance(record, &scan->memory, &item->glance, error)) {
     case FLOW_GLANCE_DONE:
         item->plain = true;
         return true;
     case FLOW_GLANCE_UNUSUAL:
+        item->plain = item->glance.version >= FLOW_GLANCE_OLDEST_VERSION;
         return read_unusual(scan, record, item, error);
     case FLOW_GLANCE_BROKEN:
         break;
@@ -253,7 +255,7 @@ static bool accept_flow(void *context, struct record *record)
     struct capture_scan *scan = context;
     struct capture_item item = {.extent = {record->offset, record->text.size}};
     struct flow_error error = {0};
-    switch (flow_glance(record, &item.glance, &error)) {
+    switch (flow_glance(record, &scan->memory, &item.glance, &error)) {
     case FLOW_GLANCE_DONE:
         return true;
     case FLOW_GLANCE_UNUSUAL:
@@ -265,9 +267,10 @@ static bool accept_flow(void *context, struct record *record)
     return false;
 }
 
-void capture_scan_move(struct capture_scan *scan, uint64_t offset)
+void capture_scan_move(struct capture_scan *scan, uint64_t offset, uint64_t end)
 {
     scan->records.position = offset;
+    scan->records.far = end;
 }
 
 bool capture_scan_find(struct capture_scan *scan, uint64_t limit, uint64_t *offset)

@@ -110,7 +110,14 @@ void ll_stage_reply_entry(fuse_req_t request, const struct ll_mount *mount,
                           const struct stage_entry *entry);
 void ll_stage_reply_attributes(fuse_req_t request, struct ll_mount *mount, fuse_ino_t inode);
 
-/* ll_write.c: what would change something; EROFS outside of `@staging` */
+/* ll_query.c: whether the node is `@query`; whether a name in it is to be not there for this
+ * caller; saving and forgetting the query of that name */
+bool ll_query_is_parent(fuse_ino_t inode);
+bool ll_query_denies(fuse_req_t request, const struct ll_mount *mount, const char *name);
+void ll_query_mkdir(fuse_req_t request, struct ll_mount *mount, const char *name);
+void ll_query_rmdir(fuse_req_t request, struct ll_mount *mount, const char *name);
+
+/* ll_write.c: what would change something; EROFS outside of `@staging`, but for queries */
 void ll_setattr(fuse_req_t request, fuse_ino_t inode, struct stat *status, int to_set,
                 struct fuse_file_info *info);
 void ll_mknod(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode, dev_t device);

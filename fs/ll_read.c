@@ -68,7 +68,9 @@ void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     enum inode_kind kind = inode_parse(parent).kind;
     if (kind == INODE_FLOW)
         ll_demand_raise(&mount->demand);
-    if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
+    if (ll_query_is_parent(parent) && ll_query_denies(request, mount, name))
+        fuse_reply_err(request, ENOENT);
+    else if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
         entry.ino = entry.attr.st_ino;
         entry.attr_timeout = ll_attribute_timeout(entry.ino);
         entry.entry_timeout = ll_entry_timeout(entry.ino);
