@@ -36,17 +36,34 @@ def wait_until(condition, seconds=20):
 class Mount:
     """flowfs in the foreground, so that what it says can be read and its end be waited for."""
 
-    def __init__(self, path, captures, options=()):
+    def __init__(self, path, captures, options=(), launcher=()):
+        """launcher: a command that runs flowfs with the arguments after it, as `prlimit` does."""
         self.path = path
+        self.over = False
         self.said = path.parent / (path.name + ".log")
         path.mkdir(exist_ok=True)
         with open(self.said, "wb") as log:
-            self.process = subprocess.Popen([FLOWFS, "-f", *options, *captures, path], stderr=log, stdout=log,
-                                            stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen([*launcher, FLOWFS, "-f", *options, *captures, path],
+                                            stderr=log, stdout=log, stdin=subprocess.DEVNULL)
         wait_until(lambda: is_mounted(path) or self.process.poll() is not None)
         assert self.process.poll() is None, self.said.read_text()
 
+    @property
+    def staging(self):
+        """The folder that can be written."""
+        return self.path / "@staging"
+
+    def kill(self):
+        """kill -9: whatever is left is what reached the disk. The path can be mounted again."""
+        self.over = True
+        self.process.kill()
+        self.process.wait()
+        subprocess.run(["umount", "-l", self.path], check=False, stderr=subprocess.DEVNULL)
+
     def end(self):
+        if self.over:
+            return
+        self.over = True
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -74,11 +91,11 @@ class Mount:
 
 @pytest.fixture
 def mount(tmp_path):
-    """mount(capture..., options=()): a Mount that is ended with the test."""
+    """mount(capture..., options=(), path=a new one): a Mount that is ended with the test."""
     mounts = []
 
-    def make(*captures, options=()):
-        mounts.append(Mount(tmp_path / f"mnt{len(mounts)}", captures, options))
+    def make(*captures, options=(), path=None, launcher=()):
+        mounts.append(Mount(path or tmp_path / f"mnt{len(mounts)}", captures, options, launcher))
         return mounts[-1]
 
     yield make
