@@ -14,6 +14,9 @@ FLOWFS = Path(os.environ.get("FLOWFS", PROJECT / "build" / "fs" / "flowfs"))
 CAPTURES = PROJECT / "tests" / "captures"
 CORPUS = Path(os.environ.get("FLOWFS_CORPUS", PROJECT.parent / "shared" / "corpus"))
 
+# How much longer than usual the tests go on that repeat something at random; less than 1: shorter.
+LONGER = float(os.environ.get("FLOWFS_LONGER", "1"))
+
 # What flowfs may say on its own; all else, a sanitizer's report above all, is a failure.
 EXPECTED = ("left out", "expected", "newer than", "ends after")
 
