@@ -2,8 +2,10 @@
 that says something unexpected fails the test."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -118,3 +120,32 @@ def run(tmp_path):
     for line in Path("/proc/self/mounts").read_text().splitlines():
         if line not in before and str(tmp_path) in line:
             subprocess.run(["umount", "-l", line.split()[1].replace("\\040", " ")], check=False)
+
+
+@pytest.fixture(scope="module", params=["plain", "staging"])
+def base(request):
+    """A folder that any user can reach: a plain one, as the second opinion, and a set in staging."""
+    folder = Path(tempfile.mkdtemp(prefix="flowfs-test-"))
+    folder.chmod(0o755)
+    mounted = None
+    path = folder / "plain"
+    if request.param == "staging":
+        mounted = Mount(folder / "mnt", [CAPTURES / "tcp.mitm"], ["-o", "allow_other"])
+        path = mounted.staging / "set"
+    path.mkdir()
+    yield path
+    if mounted:
+        mounted.end()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def here(base, monkeypatch):
+    """An empty working directory in base, where anybody may do anything; no umask."""
+    path = Path(tempfile.mkdtemp(dir=base))
+    path.chmod(0o777)
+    monkeypatch.chdir(path)
+    before = os.umask(0)
+    yield path
+    os.umask(before)
+    shutil.rmtree(path)
