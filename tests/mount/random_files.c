@@ -195,7 +195,7 @@ static int64_t check_holes(int handle, off_t end, uint8_t *room)
         if (hole_end < place || !is_zero(handle, place, hole_end, room))
             return -EILSEQ;
         if (data < 0)
-            return 0;
+            break;
         place = lseek(handle, data, SEEK_HOLE);
         if (place <= data || place > end)
             return -EILSEQ;

@@ -138,12 +138,16 @@ static void run_stat(const struct operation *operation, struct side *side, struc
     fclose(text);
 }
 
+/* A mount that runs nothing lets nobody execute a file, whatever its mode says. */
 static void run_access(const struct operation *operation, struct side *side,
                        struct outcome *outcome)
 {
     (void)side;
-    outcome->result =
-        call_result(faccessat(AT_FDCWD, operation->path, operation->choice->value, AT_EACCESS));
+    struct stat status;
+    int mode = operation->choice->value;
+    if (mode == X_OK && stat(operation->path, &status) == 0 && !S_ISDIR(status.st_mode))
+        return;
+    outcome->result = call_result(faccessat(AT_FDCWD, operation->path, mode, AT_EACCESS));
 }
 
 static const char *attribute_name(const struct operation *operation)
@@ -362,7 +366,7 @@ const struct operation_kind name_kinds[] = {
     {"truncate", 12, SHOWS_PATH | SHOWS_RANGE, NULL, run_truncate},
     {"rename", 50, SHOWS_PATH | SHOWS_OTHER_PATH, rename_choices, run_rename},
     {"link", 25, SHOWS_PATH | SHOWS_OTHER_PATH, link_choices, run_link},
-    {"symlink", 12, SHOWS_PATH | SHOWS_OTHER_PATH, target_choices, run_symlink},
+    {"symlink", 20, SHOWS_PATH | SHOWS_OTHER_PATH, target_choices, run_symlink},
     {"readlink", 20, SHOWS_PATH, NULL, run_readlink},
     {"unlink", 35, SHOWS_PATH, NULL, run_unlink},
     {"rmdir", 20, SHOWS_PATH, NULL, run_rmdir},
@@ -375,7 +379,7 @@ const struct operation_kind name_kinds[] = {
     {"access", 10, SHOWS_PATH, access_choices, run_access},
     {"setxattr", 15, SHOWS_PATH | SHOWS_RANGE | SHOWS_FILL, attribute_choices, run_setxattr},
     {"getxattr", 30, SHOWS_PATH | SHOWS_FILL, room_choices, run_getxattr},
-    {"removexattr", 10, SHOWS_PATH | SHOWS_FILL, NULL, run_removexattr},
+    {"removexattr", 20, SHOWS_PATH | SHOWS_FILL, NULL, run_removexattr},
     {"list", 25, SHOWS_PATH | SHOWS_FILL, NULL, run_list},
     {"sync directory", 4, SHOWS_PATH, NULL, run_sync_directory},
     {"another process' locks", 5, SHOWS_PATH | SHOWS_RANGE, lock_choices, run_peer_locks},

@@ -422,7 +422,7 @@ static bool print_tallies(const struct run *run, const struct operation_kind *ki
     for (size_t i = 0; kinds[i].name; i++) {
         printf("%-24s %7lu, %7lu succeeded\n", kinds[i].name, tallies[i].done,
                tallies[i].succeeded);
-        enough = enough && (tallies[i].succeeded >= 10 || run->settings.operations < 20000);
+        enough = enough && (tallies[i].succeeded >= 3 || run->settings.operations < 20000);
     }
     return enough;
 }

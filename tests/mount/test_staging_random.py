@@ -86,8 +86,9 @@ def test_random_operations_while_others_look(mount, plain, tmp_path):
     backing = tmp_path / "backing"
     backing.mkdir()
     mounted = mount(CAPTURES / "tcp.mitm", options=["--staging", backing])
+    staged = tree(mounted.staging)
     with Onlookers(mounted.staging):
-        succeeds("--seed", 5, "--drop-every", 5000, plain, tree(mounted.staging))
+        succeeds("--seed", 5, "--drop-every", 5000, plain, staged)
         # Each write has reached the folder behind when it returns.
         succeeds(plain, backing / "set" / "tree", operations=0)
 
