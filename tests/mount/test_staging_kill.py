@@ -93,7 +93,7 @@ def start_writer(*arguments):
         os._exit(1)
 
 
-def check_disk(path, files, told, way, previous):
+def check_disk(backing, files, told, way, previous):
     """What is on the disk, with nobody there any more: files as they were synced, a flow file old or new."""
     lowest, highest = told.get(SYNCED) or previous, told.get(STARTED) or previous
     for number, file in files.items():
@@ -116,11 +116,12 @@ def check_disk(path, files, told, way, previous):
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_while_writing(tmp_path, way):
     source = capture(tmp_path)
-    path = tmp_path / "mnt"
+    path, backing = tmp_path / "mnt", tmp_path / "backing"
+    backing.mkdir()
     draw = random.Random(f"{SEED} {way}")
     version = 0
     files = {}
-    mounted = Mount(path, [source])
+    mounted = Mount(path, [source], ["--staging", backing])
     try:
         (mounted.staging / "set").mkdir()
         for number, file in copy_flows(mounted, mounted.staging / "set").items():
@@ -135,11 +136,11 @@ def test_killed_while_writing(tmp_path, way):
             mounted.kill()
             _, status = os.waitpid(writer, 0)
             assert status == 0 or os.WTERMSIG(status) == signal.SIGBUS, os.strerror(os.WEXITSTATUS(status))
-            check_disk(path, files, told, way, version)
+            check_disk(backing, files, told, way, version)
             version = told.get(STARTED) or version
-            mounted = Mount(path, [source])
+            mounted = Mount(path, [source], ["--staging", backing])
             # Made anew from what is there, and with no leftovers beside.
-            assert (mounted.staging / "set.mitm").read_bytes() == pack(mounted.staging / "set")
+            assert (mounted.staging / "set.mitm").read_bytes() == pack(backing / "set")
             assert sorted(os.listdir(mounted.staging)) == ["set", "set.mitm"]
             for number, file in files.items():
                 replace_file(mounted.staging / "set" / file, body(version, number))
@@ -149,6 +150,6 @@ def test_killed_while_writing(tmp_path, way):
         print(f"seed {SEED}, way {way}, kill {turn}")
         mounted.kill()
         raise
-    assert sorted(os.listdir(path)) == [".flowfs-sets", "set", "set.mitm"]
-    assert versions((path / "set.mitm").read_bytes())[1] == version
+    assert sorted(os.listdir(backing)) == [".flowfs-sets", "set", "set.mitm"]
+    assert versions((backing / "set.mitm").read_bytes())[1] == version
     assert len(files) == FLOWS
