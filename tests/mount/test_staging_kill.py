@@ -97,7 +97,7 @@ def check_disk(backing, files, told, way, previous):
     """What is on the disk, with nobody there any more: files as they were synced, a flow file old or new."""
     lowest, highest = told.get(SYNCED) or previous, told.get(STARTED) or previous
     for number, file in files.items():
-        content = (path / "set" / file).read_bytes()
+        content = (backing / "set" / file).read_bytes()
         if way == "mapped":
             # A mapping is written page by page; whatever is there is of the versions around.
             continue
@@ -105,10 +105,10 @@ def check_disk(backing, files, told, way, previous):
         assert version is not None or way == "truncate"
         assert version is None or lowest <= version <= highest
     committed = told.get(COMMITTED) or previous
-    is_whole(path / "set.mitm")
+    is_whole(backing / "set.mitm")
     if way == "mapped":
         return
-    for version in versions((path / "set.mitm").read_bytes()).values():
+    for version in versions((backing / "set.mitm").read_bytes()).values():
         if version is not None:
             assert committed <= version <= highest
 
