@@ -17,24 +17,26 @@ def body(version, flow=1, size=None):
     return (head * (1 + (size or 40 + version * 37 % 3000) // len(head)))[:size]
 
 
-def version_of(content, flow=1):
+def version_of(content, flow=None):
     """The version that a body is of; None of an empty one, which is what an editor makes that truncates."""
     if not content:
         return None
     found = re.match(rb"version (\d{6}) of flow (\d) ", content)
-    assert found and int(found[2]) == flow, content[:100]
-    version = int(found[1])
-    assert content in (body(version, flow), body(version, flow, len(content))), f"version {version} is torn"
+    assert found and flow in (None, int(found[2])), content[:100]
+    version, number = int(found[1]), int(found[2])
+    assert content in (body(version, number), body(version, number, len(content))), f"version {version} is torn"
     return version
 
 
 def versions(packed):
-    """The newest version of each flow in a flow file, which must be whole; None if all that is there is empty."""
+    """The newest version of each flow in a flow file, which must be whole. Empty bodies are left out."""
     found = {}
     for flow in read_flows(packed):
-        number = int(flow["id"][-1])
-        version = version_of(flow["response"]["content"], number)
-        found[number] = max((each for each in (version, found.get(number)) if each is not None), default=None)
+        content = flow["response"]["content"] if flow["response"] else b""
+        version = version_of(content)
+        if version is not None:
+            number = int(content[23:24])
+            found[number] = max(version, found.get(number, 0))
     return found
 
 
