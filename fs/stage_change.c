@@ -57,8 +57,7 @@ static bool give_away(const struct stage *stage, int folder, const char *name,
            stage_fail(error, name);
 }
 
-/* Whether somebody who is not root could not open a file of that mode again. */
-static bool is_shut(const struct stage *stage, mode_t mode)
+bool stage_is_shut(const struct stage *stage, mode_t mode)
 {
     return stage->owner != 0 && (mode & (S_IRUSR | S_IWUSR)) != (S_IRUSR | S_IWUSR);
 }
@@ -101,10 +100,13 @@ bool stage_make(struct stage *stage, struct stage_node *parent, const char *name
         note_made(stage, parent, name);
     stage_touch(stage);
     done = done && find_made(stage, parent, name, entry, error);
-    if (done && descriptor >= 0)
-        stage_node_keep_open(stage->nodes, entry->node, descriptor, is_shut(stage, making->mode));
-    else if (descriptor >= 0)
+    if (done && descriptor >= 0) {
+        stage_node_keep_open(stage->nodes, entry->node, descriptor);
+        if (stage_is_shut(stage, making->mode))
+            stage_node_set_shut(stage->nodes, entry->node);
+    } else if (descriptor >= 0) {
         close(descriptor);
+    }
     return done;
 }
 
@@ -139,8 +141,9 @@ bool stage_remove(struct stage *stage, struct stage_node *parent, const char *na
     if (above < 0)
         return false;
     /* It may still be in use: held, its descriptors outlive its name. */
-    struct stage_node *node = stage_node_hold_named(stage->nodes, parent, name);
-    bool done = unlinkat(above, name, folder ? AT_REMOVEDIR : 0) == 0 || stage_fail(error, name);
+    struct stage_node *node;
+    bool done = stage_node_hold_named(stage->nodes, parent, name, &node, error) &&
+                (unlinkat(above, name, folder ? AT_REMOVEDIR : 0) == 0 || stage_fail(error, name));
     if (node) {
         if (done)
             stage_node_unlinked(stage->nodes, node, parent, name);
@@ -173,7 +176,8 @@ static bool open_end(struct stage *stage, struct end *end, struct flow_error *er
     end->above = stage_node_hold(stage->nodes, end->parent, STAGE_PATH, error);
     if (end->above < 0)
         return false;
-    end->node = stage_node_hold_named(stage->nodes, end->parent, end->name);
+    if (!stage_node_hold_named(stage->nodes, end->parent, end->name, &end->node, error))
+        return false;
     end->folder = is_folder(end->above, end->name);
     return true;
 }

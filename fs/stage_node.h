@@ -87,10 +87,11 @@ struct stage_node *stage_node_make(struct stage_nodes *nodes, struct stage_node 
 /* The key that it was made with. */
 unsigned stage_node_key(const struct stage_node *node);
 
-/* Gives a node the descriptor by which its file was made, for writing; takes it over. always: the
- * file's mode forbids to open it again. */
-void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor,
-                          bool always);
+/* Gives a node the descriptor by which its file was made, for writing; takes it over. */
+void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor);
+
+/* The file's mode forbids to open it again: what is open stays so as long as it can. */
+void stage_node_set_shut(struct stage_nodes *nodes, struct stage_node *node);
 
 /* The kernel has one lookup more, or `count` less. A node without any is gone. */
 void stage_node_remember(struct stage_nodes *nodes, struct stage_node *node);
@@ -102,10 +103,11 @@ int stage_node_hold(struct stage_nodes *nodes, struct stage_node *node, enum sta
                     struct flow_error *error);
 void stage_node_release(struct stage_node *node);
 
-/* The node of `name` in the folder, held, if the kernel knows it; NULL if not (or if there is no
- * such name). It is there until stage_node_drop. */
-struct stage_node *stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent,
-                                         const char *name);
+/* The node of `name` in the folder, held, if the kernel knows it; *found is NULL if not (or if
+ * there is no such name). It is there until stage_node_drop. False with what opening it gave:
+ * without a descriptor it could not be told from others once its name is gone. */
+bool stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent, const char *name,
+                           struct stage_node **found, struct flow_error *error);
 void stage_node_drop(struct stage_nodes *nodes, struct stage_node *node);
 
 /* The file has been removed by that name, or has got another one (if there is no memory for it, the
