@@ -424,8 +424,13 @@ static bool read_address(struct facts *facts, const struct piece *address, struc
     size_t end = address->at + address->size;
     if (address->type != ']' || address->size == 0)
         return true;
-    if (!step(facts, &from, end, &host_piece) || !step(facts, &from, end, &port_piece))
+    if (!step(facts, &from, end, &host_piece))
         return false;
+    if (from == end) /* no port: no address either */
+        return true;
+    if (!step(facts, &from, end, &port_piece))
+        return false;
+    facts->unusual |= host_piece.type == '~' || port_piece.type == '~';
     *host = string_of(facts, &host_piece);
     *port = integer_of(facts, &port_piece);
     return !facts->error->code;
