@@ -5,6 +5,7 @@
 #include <brotli/decode.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -188,6 +189,9 @@ static void test_response(void **state)
     assert_member(&folder, "response.reason", "");
     folder_edit(&folder, "flow.json", "\"response\": {", "\"response\": null, \"ignored\": {");
     assert_member(&folder, "response.reason", "Not Found");
+    /* It comes when the request is over, whenever its files were copied. */
+    assert_int_equal(utimensat(folder.descriptor, "request.headers", NULL, 0), 0);
+    assert_member(&folder, "response.timestamp_start", "1700000000.5");
     assert_member(&folder, "response.content", "gone");
     assert_fields(&folder, "response.headers", "Content-Length=4\n");
     assert_member(&folder, "response.trailers", NULL);
