@@ -247,10 +247,11 @@ void flowdir_mark_messages(const struct flow *flow)
 {
     struct flow_stream_message message;
     struct value *first = flow->messages ? flow->messages->first : NULL;
-    /* All or none: an odd item would be taken for a usual one without its content. */
+    /* All or none: an odd item would be taken for a usual one without its content. What comes
+     * behind the content, a time, tells the two apart. */
     for (struct value *item = first; item; item = item->next)
         if (!flow_stream_message(flow, item, &message) || message.content->kind != VALUE_BYTES ||
-            value_is_string(message.content->next))
+            !message.content->next || value_is_string(message.content->next))
             return;
     for (struct value *item = first; item; item = item->next)
         content_of(flow, item)->elsewhere = true;

@@ -138,6 +138,24 @@ static void test_odd_messages(void **state)
     folder_close(&folder);
 }
 
+/* A message of the length that one without its content has. */
+static void test_short_message(void **state)
+{
+    (void)state;
+    struct folder folder;
+    folder_open(&folder);
+    folder_write(&folder, "request.headers", SPAN("GET http://a/ HTTP/1.1\n"));
+    folder_write(&folder, "flow.json",
+                 SPAN("{\"websocket\": {\"messages\": [[1, true, {\"bytes\": \"one\"}]]}}"));
+    struct buffer record = folder_pack(&folder);
+    folder_close(&folder);
+    folder_unpack(&folder, &record);
+    check_messages(&folder, "websocket.messages", "1 yes one\n", __LINE__);
+    folder_write(&folder, "messages/0001-client.txt", SPAN("uno"));
+    check_messages(&folder, "websocket.messages", "1 yes uno\n", __LINE__);
+    folder_close(&folder);
+}
+
 static void test_websocket(void **state)
 {
     (void)state;
@@ -198,9 +216,10 @@ static void test_dns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tcp),         cmocka_unit_test(test_tcp_files),
-        cmocka_unit_test(test_no_messages), cmocka_unit_test(test_odd_messages),
-        cmocka_unit_test(test_websocket),   cmocka_unit_test(test_dns),
+        cmocka_unit_test(test_tcp),           cmocka_unit_test(test_tcp_files),
+        cmocka_unit_test(test_no_messages),   cmocka_unit_test(test_odd_messages),
+        cmocka_unit_test(test_websocket),     cmocka_unit_test(test_dns),
+        cmocka_unit_test(test_short_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
