@@ -152,7 +152,7 @@ static bool is_url_exact(const struct flow *flow)
         target->host.data[0] == '[' || !bytes_are_utf8(target->host))
         return false;
     for (size_t i = 0; i < target->host.size; i++)
-        if (memchr("/?#:", target->host.data[i], 4))
+        if (memchr("/?#:@", target->host.data[i], 5))
             return false;
     snprintf(digits, sizeof digits, "%u", (unsigned)(target->port & UINT16_MAX));
     return bytes_equal_text(port->bytes, digits);
