@@ -2,6 +2,7 @@
 
 #include "flowdir_pack.h"
 #include "flowdir_unpack.h"
+#include "flowdir_walk.h"
 #include "name.h"
 #include "spool.h"
 #include "tally.h"
@@ -9,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,6 +19,7 @@ struct packing_run {
     struct sink *sink;
     flowcat_mistake *tell;
     void *context;
+    const char *folder;
     uint64_t packed, mistakes;
 };
 
@@ -29,32 +30,27 @@ static bool fail(struct flow_error *error, const char *what, const char *path)
     return false;
 }
 
-static bool is_flow_directory(int directory)
-{
-    return faccessat(directory, "request.headers", F_OK, AT_SYMLINK_NOFOLLOW) == 0 ||
-           faccessat(directory, "flow.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 static void tell_mistake(struct packing_run *run, const char *path, const struct flow_error *error)
 {
     struct buffer text = BUFFER_INIT;
-    buffer_append_text(&text, path);
-    buffer_append_byte(&text, '/');
-    buffer_append_text(&text, error->message);
+    size_t length = strlen(run->folder);
+    bool slash = length && run->folder[length - 1] == '/';
+    buffer_printf(&text, "%s%s%s%s%s", run->folder, slash ? "" : "/", path, *path ? "/" : "",
+                  error->message);
     buffer_append_byte(&text, '\0');
     run->tell(run->context, text.failed ? error->message : (const char *)text.data);
     buffer_free(&text);
     run->mistakes++;
 }
 
-static bool write_flow(struct packing_run *run, const char *path, int directory,
-                       struct flow_error *error)
+static bool pack_flow(void *context, const struct flowdir_walk_flow *flow, struct flow_error *error)
 {
+    struct packing_run *run = context;
     struct flow_error problem = {0};
     struct buffer text = BUFFER_INIT;
     struct value *state;
     struct arena *arena = arena_new();
-    bool done = arena && flowdir_pack(directory, arena, &state, &problem) &&
+    bool done = arena && flowdir_pack(flow->directory, arena, &state, &problem) &&
                 tnet_write(state, &text, &problem);
     if (!arena)
         flow_error_memory(&problem);
@@ -63,68 +59,30 @@ static bool write_flow(struct packing_run *run, const char *path, int directory,
     else if (problem.code == ENOMEM)
         *error = problem;
     else
-        tell_mistake(run, path, &problem);
+        tell_mistake(run, flow->path, &problem);
     run->packed++;
     buffer_free(&text);
     arena_free(arena);
     return !error->code;
 }
 
-/* Packs the directory if it is a flow's; *is_flow tells. */
-static bool pack_directory(struct packing_run *run, const char *path, bool *is_flow,
-                           struct flow_error *error)
+static bool pack_folder(struct packing_run *run, const char *folder, struct flow_error *error)
 {
-    int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (directory < 0)
-        return fail(error, "cannot open", path);
-    *is_flow = is_flow_directory(directory);
-    bool done = !*is_flow || write_flow(run, path, directory, error);
-    close(directory);
-    return done;
-}
-
-static int compare_names(const FTSENT **a, const FTSENT **b)
-{
-    return strcmp((*a)->fts_name, (*b)->fts_name);
-}
-
-static bool pack_entry(struct packing_run *run, FTS *walk, FTSENT *entry, struct flow_error *error)
-{
-    bool is_flow = false;
-    switch (entry->fts_info) {
-    case FTS_DNR:
-    case FTS_ERR:
-    case FTS_NS:
-        errno = entry->fts_errno;
-        return fail(error, "cannot read", entry->fts_path);
-    case FTS_D:
-        if (entry->fts_level > 0 && entry->fts_name[0] == '.')
-            is_flow = true;
-        else if (!pack_directory(run, entry->fts_path, &is_flow, error))
-            return false;
-        if (is_flow)
-            fts_set(walk, entry, FTS_SKIP);
-        return true;
-    default:
-        return true;
-    }
-}
-
-static bool pack_folder(struct packing_run *run, char *folder, struct flow_error *error)
-{
-    char *roots[] = {folder, NULL};
+    struct flow_error problem = {0};
     uint64_t before = run->packed;
-    FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_COMFOLLOW, compare_names);
-    FTSENT *entry;
-    bool done = walk || fail(error, "cannot read", folder);
-    while (done && (entry = fts_read(walk)))
-        done = pack_entry(run, walk, entry, error);
-    if (walk)
-        fts_close(walk);
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0)
+        return fail(error, "cannot read", folder);
+    run->folder = folder;
+    bool done = flowdir_walk(descriptor, pack_flow, run, &problem);
+    close(descriptor);
+    if (!done)
+        flow_error_set(error, problem.code, problem.offset, "%s: %s", folder, problem.message);
     if (!done || run->packed > before)
         return done;
     flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET,
-                   "there is no flow in %s: a flow is a folder with request.headers or flow.json",
+                   "there is no flow in %s: a flow is a folder with request.headers, flow.json or "
+                   "query.json",
                    folder);
     return false;
 }

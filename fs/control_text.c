@@ -24,9 +24,16 @@ const char control_readme[] =
     "So `cp HOST/.flowfs/flows.har .` converts, and `sh HOST/FLOW/.flowfs/curl` sends a request\n"
     "again.\n"
     "\n"
-    "The tree is read-only. To edit a flow, copy its folder out of the mount, change its files "
-    "with\n"
-    "any tool, and make a flow file of it: `flowcat --pack FOLDER > edited.mitm`.\n";
+    "The captured tree is read-only. To edit flows, copy their folders into @staging, and change "
+    "them\n"
+    "there with any tool:\n"
+    "\n"
+    "  cp -r HOST/FLOW @staging/fix    makes the set `fix`\n"
+    "  @staging/fix.mitm               its flows as a flow file, always current\n"
+    "  @staging/fix.errors             there while the set has mistakes: what is wrong, and where\n"
+    "\n"
+    "A folder with nothing but a request.headers of `GET http://example.com/ HTTP/1.1` is a flow, "
+    "too.\n";
 
 static const char *packing_name(enum source_packing packing)
 {

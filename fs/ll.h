@@ -9,6 +9,7 @@
 /* The interface of libfuse 3.12 and newer: fuse_session_loop_mt with a config object. */
 #define FUSE_USE_VERSION 312
 #include "placement.h"
+#include "stage.h"
 #include "tree.h"
 
 #include <fuse_lowlevel.h>
@@ -29,6 +30,7 @@ struct ll_demand {
 
 struct ll_mount {
     struct tree tree;
+    struct stage *stage; /* NULL: there is no `@staging` */
     struct fuse_session *session;
     struct ll_demand demand;
     struct placement placement;
@@ -75,10 +77,60 @@ bool ll_demand_take(struct ll_demand *demand);
  * where the capture is broken. */
 int ll_errno(const struct flow_error *error);
 
+/* Makes the kernel ask again for the time of `@staging`. Any thread may call it. */
+void ll_notify_staging(struct ll_mount *mount);
+
 /* Parts of ll_operations, by file. */
-void ll_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+
+/* ll_read.c and ll_list.c: nodes of the captured tree */
+void ll_init(void *user_data, struct fuse_conn_info *connection);
+void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name);
+void ll_getattr(fuse_req_t request, fuse_ino_t inode);
+void ll_readlink(fuse_req_t request, fuse_ino_t inode);
+void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset);
+void ll_list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus);
+void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size);
+void ll_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size);
+void ll_statfs(fuse_req_t request);
+
+/* ll_stage.c: nodes of `@staging` */
+void ll_stage_lookup(fuse_req_t request, fuse_ino_t parent, const char *name);
+void ll_stage_lookup_top(fuse_req_t request);
+void ll_stage_forget(const struct ll_mount *mount, fuse_ino_t inode, uint64_t count);
+void ll_stage_getattr(fuse_req_t request, fuse_ino_t inode);
+void ll_stage_readlink(fuse_req_t request, fuse_ino_t inode);
+void ll_stage_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset);
+void ll_stage_list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus);
+void ll_stage_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size);
+void ll_stage_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size);
+void ll_stage_statfs(fuse_req_t request);
+
+struct stage_node *ll_stage_node(const struct ll_mount *mount, fuse_ino_t inode);
+void ll_stage_reply_entry(fuse_req_t request, const struct ll_mount *mount,
+                          const struct stage_entry *entry);
+void ll_stage_reply_attributes(fuse_req_t request, struct ll_mount *mount, fuse_ino_t inode);
+
+/* ll_write.c: what would change something; EROFS outside of `@staging` */
+void ll_setattr(fuse_req_t request, fuse_ino_t inode, struct stat *status, int to_set,
                 struct fuse_file_info *info);
-void ll_readdirplus(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
-                    struct fuse_file_info *info);
+void ll_mknod(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode, dev_t device);
+void ll_mkdir(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode);
+void ll_symlink(fuse_req_t request, const char *target, fuse_ino_t parent, const char *name);
+void ll_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t parent, const char *name);
+void ll_unlink(fuse_req_t request, fuse_ino_t parent, const char *name);
+void ll_rmdir(fuse_req_t request, fuse_ino_t parent, const char *name);
+void ll_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+               const char *new_name, unsigned flags);
+void ll_write(fuse_req_t request, fuse_ino_t inode, const char *data, size_t size, off_t offset,
+              struct fuse_file_info *info);
+void ll_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
+                  struct fuse_file_info *info);
+void ll_copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset,
+                        struct fuse_file_info *from_info, fuse_ino_t to, off_t to_offset,
+                        struct fuse_file_info *to_info, size_t size, int flags);
+void ll_fsync(fuse_req_t request, fuse_ino_t inode, int data_only, struct fuse_file_info *info);
+void ll_setxattr(fuse_req_t request, fuse_ino_t inode, const char *name, const char *value,
+                 size_t size, int flags);
+void ll_removexattr(fuse_req_t request, fuse_ino_t inode, const char *name);
 
 #endif

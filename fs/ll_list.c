@@ -53,7 +53,7 @@ static bool add_entry(void *context, const struct tree_entry *entry)
     return true;
 }
 
-static void list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus)
+void ll_list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
@@ -72,18 +72,4 @@ static void list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset
     else
         fuse_reply_err(request, ll_errno(&error));
     free(reply.data);
-}
-
-void ll_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
-                struct fuse_file_info *info)
-{
-    (void)info;
-    list(request, inode, size, offset, false);
-}
-
-void ll_readdirplus(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
-                    struct fuse_file_info *info)
-{
-    (void)info;
-    list(request, inode, size, offset, true);
 }

@@ -31,3 +31,9 @@ void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host
     fuse_lowlevel_notify_inval_inode(mount->session, INODE_ROOT_NUMBER, hosts > first_host ? 0 : -1,
                                      0);
 }
+
+/* Its attributes alone: the kernel then sees by its time that its listing is old. */
+void ll_notify_staging(struct ll_mount *mount)
+{
+    fuse_lowlevel_notify_inval_inode(mount->session, STAGE_TOP_NUMBER, -1, 0);
+}

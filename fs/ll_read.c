@@ -21,7 +21,7 @@ static void reply_error(fuse_req_t request, fuse_ino_t inode, const struct flow_
     fuse_reply_err(request, ll_errno(error));
 }
 
-static void ll_init(void *user_data, struct fuse_conn_info *connection)
+void ll_init(void *user_data, struct fuse_conn_info *connection)
 {
     struct ll_mount *mount = user_data;
     /* Listings with attributes always, not only where the kernel guesses they pay: without them
@@ -32,8 +32,14 @@ static void ll_init(void *user_data, struct fuse_conn_info *connection)
                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_CACHE_SYMLINKS);
     /* Splicing requests in costs two more system calls each, and ours carry no data. */
     connection->want &= ~(unsigned)FUSE_CAP_SPLICE_READ;
-    /* What a file holds never changes by itself, so no read need look whether its time did. */
+    /* What a file holds never changes by itself, so no read need look whether its time did. Only
+     * staged files that others may change do. */
     connection->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+    if (mount->stage && stage_is_shared(mount->stage))
+        connection->want |= connection->capable & FUSE_CAP_AUTO_INVAL_DATA;
+    /* Without OPEN nobody would tell us of O_TRUNC: the kernel is to ask for the size of 0. It also
+     * is to take the set-user-ID bit from what is written to. */
+    connection->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV);
     connection->max_readahead = 1u << 20;
     connection->max_background = 64;
     connection->congestion_threshold = 48;
@@ -54,7 +60,7 @@ double ll_attribute_timeout(fuse_ino_t number)
     return inode_parse(number).kind == INODE_VIEW ? 0 : LL_FOREVER;
 }
 
-static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
+void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
@@ -76,9 +82,8 @@ static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     }
 }
 
-static void ll_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+void ll_getattr(fuse_req_t request, fuse_ino_t inode)
 {
-    (void)info;
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
     struct stat status;
@@ -86,20 +91,6 @@ static void ll_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_in
         fuse_reply_attr(request, &status, ll_attribute_timeout(inode));
     else
         reply_error(request, inode, &error);
-}
-
-static void ll_setattr(fuse_req_t request, fuse_ino_t inode, struct stat *status, int to_set,
-                       struct fuse_file_info *info)
-{
-    (void)inode, (void)status, (void)to_set, (void)info;
-    fuse_reply_err(request, EROFS);
-}
-
-/* Answered once: see ll.h. */
-static void ll_open(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
-{
-    (void)inode, (void)info;
-    fuse_reply_err(request, ENOSYS);
 }
 
 static void reply_piece(fuse_req_t request, const struct cached_piece *piece)
@@ -115,10 +106,8 @@ static void reply_piece(fuse_req_t request, const struct cached_piece *piece)
     fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE);
 }
 
-static void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
-                    struct fuse_file_info *info)
+void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset)
 {
-    (void)info;
     struct ll_mount *mount = ll_begin(request, size);
     struct flow_error error = {0};
     struct tree_piece piece;
@@ -137,7 +126,7 @@ static void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t off
     free(scratch);
 }
 
-static void ll_readlink(fuse_req_t request, fuse_ino_t inode)
+void ll_readlink(fuse_req_t request, fuse_ino_t inode)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
@@ -164,7 +153,7 @@ static void reply_text(fuse_req_t request, const struct buffer *text, size_t siz
         fuse_reply_buf(request, (const char *)text->data, text->size);
 }
 
-static void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size)
+void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
@@ -176,7 +165,7 @@ static void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, 
     buffer_free(&value);
 }
 
-static void ll_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size)
+void ll_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
@@ -197,9 +186,8 @@ static uint64_t captured_bytes(const struct collection *collection)
 }
 
 /* As df sees it: a file system as large as its captures, and full. */
-static void ll_statfs(fuse_req_t request, fuse_ino_t inode)
+void ll_statfs(fuse_req_t request)
 {
-    (void)inode;
     struct ll_mount *mount = ll_begin(request, 0);
     const struct collection *collection = mount->tree.collection;
     struct statvfs status = {
@@ -207,24 +195,7 @@ static void ll_statfs(fuse_req_t request, fuse_ino_t inode)
         .f_frsize = 4096,
         .f_blocks = (fsblkcnt_t)((captured_bytes(collection) + 4095) / 4096),
         .f_files = index_flow_count(collection_index(collection)),
-        .f_flag = ST_RDONLY,
         .f_namemax = NAME_LONGEST,
     };
     fuse_reply_statfs(request, &status);
 }
-
-const struct fuse_lowlevel_ops ll_operations = {
-    .init = ll_init,
-    .lookup = ll_lookup,
-    .getattr = ll_getattr,
-    .readlink = ll_readlink,
-    .setattr = ll_setattr,
-    .open = ll_open,
-    .opendir = ll_open,
-    .read = ll_read,
-    .readdir = ll_readdir,
-    .readdirplus = ll_readdirplus,
-    .getxattr = ll_getxattr,
-    .listxattr = ll_listxattr,
-    .statfs = ll_statfs,
-};

@@ -31,7 +31,8 @@ struct server {
     struct control *control;
     struct views *views;
     struct filter *filter;
-    char *mountpoint; /* from the root: the server leaves the directory it was started in */
+    char *mountpoint;   /* from the root: the server leaves the directory it was started in */
+    int staging_folder; /* -1: there is no `@staging` */
     struct ll_mount mount;
     int ready_pipe; /* to the command that waits; -1 in the foreground and once it was told */
 };
@@ -194,6 +195,80 @@ static enum exit_code make_mountpoint(struct server *server)
     return EXIT_MOUNTED;
 }
 
+/* Before the mount covers it. */
+static enum exit_code open_staging_folder(struct server *server)
+{
+    const char *path = server->options.staging;
+    if (server->options.read_only)
+        return EXIT_MOUNTED;
+    if (path && mkdir(path, 0777) < 0 && errno != EEXIST) {
+        fprintf(stderr, "flowfs: cannot make the staging folder %s: %s\n", path, strerror(errno));
+        return EXIT_MOUNTPOINT;
+    }
+    if (!path)
+        path = server->mountpoint;
+    server->staging_folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (server->staging_folder >= 0)
+        return EXIT_MOUNTED;
+    fprintf(stderr, "flowfs: cannot use the staging folder %s: %s\n", path, strerror(errno));
+    return EXIT_MOUNTPOINT;
+}
+
+static void report_staging(void *context, const char *line)
+{
+    say(context, line);
+}
+
+static void staging_changed(void *context)
+{
+    ll_notify_staging(context);
+}
+
+/* A mount point that cannot be written to is as good as any for what was captured; a staging folder
+ * that was asked for must be usable. */
+static enum exit_code open_stage(struct server *server)
+{
+    struct flow_error error = {0};
+    const struct options *options = &server->options;
+    struct stage_options stage_options = {
+        .folder = server->staging_folder,
+        .shared = options->staging,
+        .show_control = options->show_control,
+        .format_version = options->format_version,
+        .report = report_staging,
+        .report_context = server,
+        .changed = staging_changed,
+        .changed_context = &server->mount,
+    };
+    if (server->staging_folder < 0)
+        return EXIT_MOUNTED;
+    server->mount.stage = stage_open(&stage_options, &error);
+    server->mount.tree.has_staging = server->mount.stage;
+    if (server->mount.stage)
+        return EXIT_MOUNTED;
+    if (options->staging) {
+        fprintf(stderr, "flowfs: cannot use the staging folder %s: %s\n", options->staging,
+                error.message);
+        return EXIT_MOUNTPOINT;
+    }
+    char text[512];
+    snprintf(text, sizeof text, "there is no @staging (--staging names a folder for it): %s",
+             error.message);
+    say(server, text);
+    return EXIT_MOUNTED;
+}
+
+/* What cannot be made durable now is told; the staged files themselves are where they were. */
+static void close_stage(struct server *server)
+{
+    struct flow_error error = {0};
+    if (stage_close(server->mount.stage, &error))
+        return;
+    char text[512];
+    snprintf(text, sizeof text, "not all of @staging could be packed: %s", error.message);
+    say(server, text);
+}
+
 /* What mount and df show as the source; commas and backslashes would end the option. */
 static void append_source(struct buffer *arguments, const struct options *options)
 {
@@ -216,9 +291,9 @@ static struct fuse_session *open_session(struct server *server)
     if (server->options.mount_options[0])
         buffer_append_byte(&options, ',');
     buffer_append_text(&options, server->options.mount_options);
-    /* Last, over the `rw,suid,dev` that mount(8) always passes: on a read-only mount the kernel
-     * need not ask for a file's attributes again after it was read. */
-    buffer_append_text(&options, ",ro,nosuid,nodev");
+    /* Last, over the `suid,dev` that mount(8) always passes. */
+    buffer_append_text(&options, server->options.read_only ? ",ro" : ",rw");
+    buffer_append_text(&options, ",nosuid,nodev");
     buffer_append_byte(&options, '\0');
     arguments[2] = (char *)options.data;
     arguments[3] = server->options.debug ? (char[]){"-d"} : NULL;
@@ -279,7 +354,10 @@ static int serve_and_follow(struct server *server)
 
 static enum exit_code mount_and_serve(struct server *server)
 {
-    enum exit_code code = EXIT_MOUNT;
+    enum exit_code code = open_stage(server);
+    if (code != EXIT_MOUNTED)
+        return code;
+    code = EXIT_MOUNT;
     server->mount.session = open_session(server);
     if (!server->mount.session) {
         fprintf(stderr, "flowfs: cannot set up FUSE with these mount options\n");
@@ -305,6 +383,8 @@ static enum exit_code run(struct server *server)
     enum exit_code code = index_captures(server);
     if (code == EXIT_MOUNTED)
         code = make_mountpoint(server);
+    if (code == EXIT_MOUNTED)
+        code = open_staging_folder(server);
     struct tree *tree = &server->mount.tree;
     if (code == EXIT_MOUNTED) {
         tree->cache =
@@ -326,6 +406,9 @@ static enum exit_code run(struct server *server)
             fprintf(stderr, "flowfs: %s\n", error.message);
         code = tree->cache ? mount_and_serve(server) : EXIT_CAPTURE;
     }
+    close_stage(server);
+    if (server->staging_folder >= 0)
+        close(server->staging_folder);
     flow_cache_close(tree->cache);
     views_close(server->views);
     control_close(server->control);
@@ -374,7 +457,7 @@ static int run_in_background(struct server *server)
 
 int main(int argc, char **argv)
 {
-    struct server server = {.ready_pipe = -1};
+    struct server server = {.ready_pipe = -1, .staging_folder = -1};
     int code;
     if (!options_parse(&server.options, argc, argv))
         return EXIT_USAGE;

@@ -1,0 +1,213 @@
+#include "stage_node_inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* In place of the number of holds, while the descriptors are being closed. */
+#define CLOSING (-1)
+
+/* A name that changes under us while we look the file up by it is tried again this often. */
+#define TRIES 3
+
+static bool fail(struct flow_error *error, int code, const char *what)
+{
+    flow_error_set(error, code, FLOW_ERROR_NO_OFFSET, "%s: %s", what, strerror(code));
+    return false;
+}
+
+void stage_node_close_descriptors(struct stage_nodes *nodes, struct stage_node *node)
+{
+    for (int use = 0; use < STAGE_USES; use++) {
+        int descriptor = atomic_exchange(&node->descriptors[use], -1);
+        if (descriptor < 0)
+            continue;
+        close(descriptor);
+        atomic_fetch_sub(&nodes->open, 1);
+    }
+}
+
+int stage_node_put_descriptor(struct stage_nodes *nodes, struct stage_node *node,
+                              enum stage_use use, int descriptor)
+{
+    int none = -1;
+    if (atomic_compare_exchange_strong(&node->descriptors[use], &none, descriptor)) {
+        atomic_fetch_add(&nodes->open, 1);
+        return descriptor;
+    }
+    close(descriptor);
+    return none;
+}
+
+/* Closes descriptors of nodes that nobody holds, the ones looked at longest ago first. */
+static void close_some(struct stage_nodes *nodes)
+{
+    pthread_mutex_lock(&nodes->lock);
+    unsigned wanted = nodes->most_open - nodes->most_open / 4;
+    for (size_t i = nodes->count; i && atomic_load(&nodes->open) > wanted; i--) {
+        struct stage_node *node = nodes->hand;
+        int nobody = 0;
+        nodes->hand = node->after;
+        if (node->keep_open || !node->parent)
+            continue;
+        if (!atomic_compare_exchange_strong(&node->holds, &nobody, CLOSING))
+            continue;
+        stage_node_close_descriptors(nodes, node);
+        atomic_store(&node->holds, 0);
+    }
+    pthread_mutex_unlock(&nodes->lock);
+}
+
+/* The folder that the node is in, with a reference, and its name in it; NULL if it has none. */
+static struct stage_node *place_of(struct stage_nodes *nodes, struct stage_node *node,
+                                   char name[256])
+{
+    pthread_mutex_lock(&nodes->lock);
+    struct stage_node *parent = node->parent;
+    if (parent)
+        parent->references++;
+    snprintf(name, 256, "%s", node->name ? node->name : "");
+    pthread_mutex_unlock(&nodes->lock);
+    return parent;
+}
+
+static bool is_same(const struct stage_node *node, int descriptor)
+{
+    struct stat status;
+    return fstatat(descriptor, "", &status, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0 &&
+           status.st_ino == node->inode && status.st_dev == node->device;
+}
+
+/* The file by its name, if that still is this file; -1 if not. */
+static int open_path_once(struct stage_nodes *nodes, struct stage_node *node,
+                          struct flow_error *error)
+{
+    char name[256];
+    struct stage_node *parent = place_of(nodes, node, name);
+    int folder = parent ? stage_node_hold(nodes, parent, STAGE_PATH, error) : -1;
+    int descriptor = -1;
+    if (folder >= 0) {
+        descriptor = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (descriptor < 0 && errno != ENOENT)
+            fail(error, errno, name);
+        stage_node_release(parent);
+    }
+    if (parent)
+        stage_node_drop_reference(nodes, parent);
+    if (descriptor < 0 || is_same(node, descriptor))
+        return descriptor;
+    close(descriptor);
+    return -1;
+}
+
+static int open_path(struct stage_nodes *nodes, struct stage_node *node, struct flow_error *error)
+{
+    int descriptor = -1;
+    for (int i = 0; i < TRIES && descriptor < 0 && !error->code; i++)
+        descriptor = open_path_once(nodes, node, error);
+    if (descriptor < 0)
+        fail(error, ESTALE, "the file has been removed or replaced behind the mount");
+    return descriptor < 0 ? -1 : stage_node_put_descriptor(nodes, node, STAGE_PATH, descriptor);
+}
+
+static int open_content(struct stage_nodes *nodes, struct stage_node *node, enum stage_use use,
+                        struct flow_error *error)
+{
+    char path[40];
+    int base = atomic_load(&node->descriptors[STAGE_PATH]);
+    if (base < 0)
+        base = open_path(nodes, node, error);
+    if (base < 0)
+        return -1;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", base);
+    /* Never waits for the other end of a FIFO. */
+    int descriptor = open(path, (use == STAGE_WRITE ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0) {
+        fail(error, errno, "the staged file cannot be opened");
+        return -1;
+    }
+    return stage_node_put_descriptor(nodes, node, use, descriptor);
+}
+
+static void begin_hold(struct stage_node *node)
+{
+    int holds = atomic_load(&node->holds);
+    while (holds == CLOSING || !atomic_compare_exchange_weak(&node->holds, &holds, holds + 1)) {
+        if (holds == CLOSING)
+            sched_yield();
+        holds = atomic_load(&node->holds);
+    }
+}
+
+int stage_node_hold(struct stage_nodes *nodes, struct stage_node *node, enum stage_use use,
+                    struct flow_error *error)
+{
+    begin_hold(node);
+    int descriptor = atomic_load(&node->descriptors[use]);
+    if (descriptor < 0 && use == STAGE_READ)
+        descriptor = atomic_load(&node->descriptors[STAGE_WRITE]);
+    if (descriptor >= 0)
+        return descriptor;
+    if (atomic_load(&nodes->open) >= nodes->most_open)
+        close_some(nodes);
+    descriptor =
+        use == STAGE_PATH ? open_path(nodes, node, error) : open_content(nodes, node, use, error);
+    if (descriptor < 0)
+        stage_node_release(node);
+    return descriptor;
+}
+
+void stage_node_release(struct stage_node *node)
+{
+    atomic_fetch_sub(&node->holds, 1);
+}
+
+void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor,
+                          bool always)
+{
+    stage_node_put_descriptor(nodes, node, STAGE_WRITE, descriptor);
+    if (!always)
+        return;
+    pthread_mutex_lock(&nodes->lock);
+    node->keep_open = true;
+    pthread_mutex_unlock(&nodes->lock);
+}
+
+struct stage_node *stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent,
+                                         const char *name)
+{
+    struct flow_error ignored = {0};
+    struct stat status;
+    int descriptor = -1;
+    struct stage_node *node = NULL;
+    int folder = stage_node_hold(nodes, parent, STAGE_PATH, &ignored);
+    if (folder < 0)
+        return NULL;
+    if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        pthread_mutex_lock(&nodes->lock);
+        node = stage_node_search(nodes, &status);
+        if (node)
+            node->references++;
+        pthread_mutex_unlock(&nodes->lock);
+    }
+    if (node) {
+        begin_hold(node);
+        if (atomic_load(&node->descriptors[STAGE_PATH]) < 0)
+            descriptor = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (descriptor >= 0 && is_same(node, descriptor))
+            stage_node_put_descriptor(nodes, node, STAGE_PATH, descriptor);
+        else if (descriptor >= 0)
+            close(descriptor);
+    }
+    stage_node_release(parent);
+    return node;
+}
+
+void stage_node_drop(struct stage_nodes *nodes, struct stage_node *node)
+{
+    stage_node_release(node);
+    stage_node_drop_reference(nodes, node);
+}
