@@ -207,5 +207,6 @@ def flows(draw, types=("http", "http", "http", "websocket", "tcp", "udp", "dns")
         if kind in ("http", "websocket") and draw(st.booleans()):
             pairs = draw(st.permutations(pairs))
         at = draw(st.integers(0, len(pairs)))
-        return Pairs([*pairs[:at], *disturbed(draw, others), *pairs[at:]])
+        odd = [pair for pair in disturbed(draw, others) if pair[0] not in KEPT]
+        return Pairs([*pairs[:at], *odd, *pairs[at:]])
     return state

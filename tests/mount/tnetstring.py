@@ -1,4 +1,4 @@
-"""Writes tnetstrings as mitmproxy does, for captures that the tests make."""
+"""Writes tnetstrings as mitmproxy does, for captures that the tests make, and reads them back."""
 
 
 class Pairs(tuple):
@@ -36,6 +36,31 @@ def dumps(value):
     else:
         content, tag = b"".join(map(dumps, value)), b"]"
     return b"%d:%s%s" % (len(content), content, tag)
+
+
+def loads(text):
+    """The value, where text may be no UTF-8 and of members that stand there twice one is as good as the other."""
+    value, rest = load_one(text)
+    assert rest == b""
+    return value
+
+
+def load_one(text):
+    size, rest = text.split(b":", 1)
+    content, tag, rest = rest[: int(size)], rest[int(size) : int(size) + 1], rest[int(size) + 1 :]
+    if tag == b",":
+        return content, rest
+    if tag == b";":
+        return content.decode("utf-8", "surrogateescape"), rest
+    if tag in b"#^":
+        return (int if tag == b"#" else float)(content), rest
+    if tag in b"!~":
+        return {b"true": True, b"false": False, b"": None}[content], rest
+    items = []
+    while content:
+        item, content = load_one(content)
+        items.append(item)
+    return (dict(reversed(list(zip(items[::2], items[1::2])))) if tag == b"}" else items), rest
 
 
 def http_flow(number=1, host=b"example.com", **changes):
