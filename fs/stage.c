@@ -98,6 +98,12 @@ void stage_touch(struct stage *stage)
         stage->options.changed(stage->options.changed_context);
 }
 
+void stage_look(struct stage *stage)
+{
+    if (stage->options.shared)
+        stage_touch(stage);
+}
+
 bool stage_is_set(struct stage *stage, const struct stage_node *node, char name[256])
 {
     if (stage_node_parent(stage->nodes, node) != stage_nodes_top(stage->nodes))
@@ -145,7 +151,6 @@ void stage_show_status(const struct stage_node *node, struct stat *status)
  * keeps a listing takes it anew if the time of the folder is another one. */
 static void show_top(struct stage *stage, struct stat *status)
 {
-    atomic_store(&stage->shown, true);
     int64_t touched = atomic_load(&stage->touched);
     int64_t changed = (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
     if (touched > changed) {
@@ -166,8 +171,10 @@ bool stage_attributes(struct stage *stage, struct stage_node *node, struct stat 
     if (descriptor < 0)
         return false;
     /* Told before it is looked at: who changes it meanwhile says that it has. */
-    if (is_top)
+    if (is_top) {
+        stage_look(stage);
         atomic_store(&stage->shown, true);
+    }
     bool done = fstatat(descriptor, "", status, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0 ||
                 stage_fail(error, "the staged file");
     stage_node_release(node);
@@ -230,7 +237,10 @@ static bool find_in_top(struct stage *stage, const char *name, struct stage_entr
                         struct flow_error *error)
 {
     char set[NAME_MAX + 1];
-    switch (sets_derived(stage->sets, name, set)) {
+    enum sets_derived derived = sets_derived(stage->sets, name, set);
+    if (derived == SETS_PACK || derived == SETS_ERRORS)
+        stage_look(stage);
+    switch (derived) {
     case SETS_HIDDEN:
         return no_such_file(error);
     case SETS_PACK:
@@ -358,8 +368,10 @@ bool stage_list(struct stage *stage, struct stage_node *folder, uint64_t from, b
         return stage_control_list(stage, folder, from, emit, context, error);
     /* What cannot be brought up to date is reported by who looks at it. */
     struct flow_error ignored = {0};
-    if (listing.is_top && from == 0)
+    if (listing.is_top && from == 0) {
+        stage_look(stage);
         sets_update_all(stage->sets, &ignored);
+    }
     int path = stage_node_hold(stage->nodes, folder, STAGE_PATH, error);
     if (path < 0)
         return false;

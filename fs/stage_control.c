@@ -65,9 +65,8 @@ static bool find_version(struct stage *stage, const char *set, uint64_t *version
                          struct flow_error *error)
 {
     enum sets_state state;
+    stage_look(stage);
     *version = atomic_load(&stage->generation);
-    if (stage->options.shared)
-        *version = atomic_fetch_add(&stage->generation, 1);
     if (!set)
         return true;
     if (!sets_update(stage->sets, set, &state, error))

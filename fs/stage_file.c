@@ -4,8 +4,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+#ifndef RWF_DONTCACHE
+#define RWF_DONTCACHE 0x80 /* Linux 6.14 */
+#endif
 
 #define DESCRIPTOR_PATH_SIZE 40
 
@@ -100,6 +105,26 @@ void stage_write_early(const struct stage_early *early)
     close(early->descriptor);
 }
 
+/* From this size on what is written need not stay in the pages of the backing file: it stands in
+ * those of the mount, and twice would only take memory. The system then sends it to the disk as it
+ * comes, too. */
+#define LARGE_PIECE ((size_t)64 << 10)
+
+static ssize_t write_piece(struct stage *stage, int descriptor, const char *data, size_t size,
+                           uint64_t offset)
+{
+    const struct iovec piece = {(void *)(uintptr_t)data, size};
+    bool large = size >= LARGE_PIECE && !atomic_load(&stage->keeps_pages);
+    ssize_t written = -1;
+    if (large)
+        written = pwritev2(descriptor, &piece, 1, (off_t)offset, RWF_DONTCACHE);
+    if (large && written < 0 && (errno == EOPNOTSUPP || errno == EINVAL))
+        atomic_store(&stage->keeps_pages, true);
+    else if (large)
+        return written;
+    return pwrite(descriptor, data, size, (off_t)offset);
+}
+
 int64_t stage_write(struct stage *stage, struct stage_node *node, const void *data, size_t size,
                     uint64_t offset, struct stage_early *early, struct flow_error *error)
 {
@@ -111,14 +136,15 @@ int64_t stage_write(struct stage *stage, struct stage_node *node, const void *da
     if (descriptor < 0)
         return -1;
     while (done < size) {
-        written = pwrite(descriptor, bytes + done, size - done, (off_t)(offset + done));
+        written = write_piece(stage, descriptor, bytes + done, size - done, offset + done);
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
             break;
         done += (size_t)written;
     }
-    note_early(descriptor, offset, offset + done, early);
+    if (atomic_load(&stage->keeps_pages))
+        note_early(descriptor, offset, offset + done, early);
     bool failed = !end(stage, node, done || size == 0 ? 0 : written, error);
     return failed ? -1 : (int64_t)done;
 }

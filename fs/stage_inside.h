@@ -17,6 +17,7 @@ struct stage {
     _Atomic uint64_t generation; /* of all that is staged: another number after each change */
     _Atomic int64_t touched;     /* when that was, in nanoseconds since the epoch */
     _Atomic bool shown;          /* the time of the top has been told since */
+    _Atomic bool keeps_pages;    /* the backing file system writes no other way */
 };
 
 /* Records what a system call gave in errno; always false. what: the name or thing concerned. */
@@ -24,6 +25,9 @@ bool stage_fail(struct flow_error *error, const char *what);
 
 /* Something has changed; before the request that did it is answered. */
 void stage_touch(struct stage *stage);
+
+/* Somebody looks at what is derived: what others may have changed counts as changed. */
+void stage_look(struct stage *stage);
 
 /* Whether the node is a folder directly in the top that is a set; its name. */
 bool stage_is_set(struct stage *stage, const struct stage_node *node, char name[256]);
