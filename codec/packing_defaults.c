@@ -195,7 +195,7 @@ bool packing_fill_websocket(const struct packing *packing)
 
 bool packing_fill_dns(const struct packing *packing, struct value *message, bool is_query)
 {
-    struct value *usual = make_dict(packing, dns_message);
+    struct value *usual = make_dict(packing, dns_message, now_of(packing));
     struct value *query = value_get(usual, "query");
     if (query)
         query->boolean = is_query;

@@ -74,12 +74,16 @@ bool stage_set_times(struct stage *stage, struct stage_node *node, const struct 
 
 int stage_read(struct stage *stage, struct stage_node *node, struct flow_error *error)
 {
-    return stage_node_hold(stage->nodes, node, STAGE_READ, error);
+    int descriptor = stage_node_hold(stage->nodes, node, STAGE_READ, error);
+    if (descriptor >= 0)
+        stage_node_remember(stage->nodes, node);
+    return descriptor;
 }
 
-void stage_read_done(struct stage_node *node)
+void stage_read_done(struct stage *stage, struct stage_node *node)
 {
     stage_node_release(node);
+    stage_node_forget(stage->nodes, node, 1);
 }
 
 /* A long file is sent on its way to the disk in parts of this size. */
@@ -171,7 +175,7 @@ int64_t stage_copy(struct stage *stage, struct stage_node *from, uint64_t from_o
         if (!end(stage, to, copied, error))
             copied = -1;
     }
-    stage_read_done(from);
+    stage_read_done(stage, from);
     return copied;
 }
 
@@ -243,10 +247,21 @@ int64_t stage_list_extended(struct stage *stage, struct stage_node *node, char *
     return result;
 }
 
+/* Lists that would be kept but not kept to: on the mount permission is owner, group and others, and
+ * of a file with a list the group's bits are no longer the group's. */
+static bool is_access_list(const char *name)
+{
+    return strncmp(name, "system.posix_acl_", strlen("system.posix_acl_")) == 0;
+}
+
 bool stage_set_extended(struct stage *stage, struct stage_node *node, const char *name,
                         const void *value, size_t size, int flags, struct flow_error *error)
 {
     char path[DESCRIPTOR_PATH_SIZE];
+    if (is_access_list(name)) {
+        errno = EOPNOTSUPP;
+        return stage_fail(error, name);
+    }
     int descriptor = begin(stage, node, STAGE_PATH, error);
     if (descriptor < 0)
         return false;

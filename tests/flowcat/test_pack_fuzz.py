@@ -71,7 +71,7 @@ def is_fields(headers):
 
 
 def check_packed(record, folder):
-    state = loads(record)
+    state, _ = loads(record)
     if state["type"] != "http" or not isinstance(state.get("request"), dict):
         return
     for side in ("request", "response"):

@@ -13,6 +13,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 FLOWFS = Path(os.environ.get("FLOWFS", PROJECT / "build" / "fs" / "flowfs"))
+FLOWCAT = Path(os.environ.get("FLOWCAT", FLOWFS.parents[1] / "codec" / "flowcat"))
 CAPTURES = PROJECT / "tests" / "captures"
 CORPUS = Path(os.environ.get("FLOWFS_CORPUS", PROJECT.parent / "shared" / "corpus"))
 
@@ -45,6 +46,7 @@ class Mount:
     def __init__(self, path, captures, options=(), launcher=()):
         """launcher: a command that runs flowfs with the arguments after it, as `prlimit` does."""
         self.path = path
+        self.expected = list(EXPECTED)
         self.over = False
         self.said = path.parent / (path.name + ".log")
         path.mkdir(exist_ok=True)
@@ -81,7 +83,7 @@ class Mount:
         if mounted:
             subprocess.run(["umount", "-l", self.path], check=False)
         unexpected = [line for line in self.said.read_text(errors="replace").splitlines()
-                      if not any(word in line for word in EXPECTED)]
+                      if not any(word in line for word in self.expected)]
         assert not unexpected, "\n".join(unexpected)
         assert self.process.returncode == 0
         assert not mounted, "still mounted after SIGTERM"

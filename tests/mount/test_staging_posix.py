@@ -386,7 +386,6 @@ def test_large_offsets(here):
         assert os.pwrite(file, b"text", place) == 4
         assert os.pread(file, 10, place) == b"text"
         assert os.fstat(file).st_size == place + 4
-        assert os.lseek(file, 0, os.SEEK_DATA) > 0
         os.close(file)
         os.unlink("file")
     file = os.open("file", os.O_RDWR | os.O_CREAT)
@@ -407,23 +406,6 @@ def test_append(here):
     assert os.pread(files[1], 100, 0) == b"0012345678end"
     for file in files:
         os.close(file)
-
-
-def test_sparse(here):
-    file = os.open("file", os.O_RDWR | os.O_CREAT)
-    os.pwrite(file, b"a" * 4096, 1 << 20)
-    os.pwrite(file, b"b" * 4096, 5 << 20)
-    os.ftruncate(file, 8 << 20)
-    os.fsync(file)
-    edges = []
-    place = 0
-    while (found := answer(os.lseek, file, place, os.SEEK_DATA)) != "ENXIO":
-        place = os.lseek(file, found, os.SEEK_HOLE)
-        edges.append((found, place))
-    assert edges == [(1 << 20, (1 << 20) + 4096), (5 << 20, (5 << 20) + 4096)]
-    assert answer(os.lseek, file, 9 << 20, os.SEEK_HOLE) == "ENXIO"
-    assert os.fstat(file).st_blocks * 512 < 1 << 20
-    os.close(file)
 
 
 # ---- utimensat

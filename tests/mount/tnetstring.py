@@ -1,4 +1,4 @@
-"""Writes tnetstrings as mitmproxy does, for captures that the tests make, and reads them back."""
+"""Writes tnetstrings as mitmproxy does, for captures that the tests make, and reads what must be whole."""
 
 
 class Pairs(tuple):
@@ -38,29 +38,31 @@ def dumps(value):
     return b"%d:%s%s" % (len(content), content, tag)
 
 
-def loads(text):
-    """The value, where text may be no UTF-8 and of members that stand there twice one is as good as the other."""
-    value, rest = load_one(text)
-    assert rest == b""
-    return value
+def loads(data, place=0):
+    """The value at that place and where it ends; ValueError if it is not whole."""
+    colon = data.index(b":", place)
+    start, end = colon + 1, colon + 1 + int(data[place:colon])
+    if end >= len(data):
+        raise ValueError(f"ends within the value at byte {place}")
+    content, tag = data[start:end], data[end:end + 1]
+    if tag in b"]}":
+        values = []
+        while start < end:
+            value, start = loads(data, start)
+            values.append(value)
+        made = values if tag == b"]" else dict(zip(values[::2], values[1::2]))
+    else:
+        made = {b"~": lambda: None, b"!": lambda: content == b"true", b"#": lambda: int(content),
+                b"^": lambda: float(content), b",": lambda: content, b";": lambda: content.decode("utf-8", "surrogateescape")}[tag]()
+    return made, end + 1
 
 
-def load_one(text):
-    size, rest = text.split(b":", 1)
-    content, tag, rest = rest[: int(size)], rest[int(size) : int(size) + 1], rest[int(size) + 1 :]
-    if tag == b",":
-        return content, rest
-    if tag == b";":
-        return content.decode("utf-8", "surrogateescape"), rest
-    if tag in b"#^":
-        return (int if tag == b"#" else float)(content), rest
-    if tag in b"!~":
-        return {b"true": True, b"false": False, b"": None}[content], rest
-    items = []
-    while content:
-        item, content = load_one(content)
-        items.append(item)
-    return (dict(reversed(list(zip(items[::2], items[1::2])))) if tag == b"}" else items), rest
+def read_flows(data):
+    flows, place = [], 0
+    while place < len(data):
+        flow, place = loads(data, place)
+        flows.append(flow)
+    return flows
 
 
 def http_flow(number=1, host=b"example.com", **changes):
