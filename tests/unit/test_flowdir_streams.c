@@ -143,13 +143,17 @@ static void test_short_message(void **state)
 {
     (void)state;
     struct folder folder;
-    folder_open(&folder);
-    folder_write(&folder, "request.headers", SPAN("GET http://a/ HTTP/1.1\n"));
-    folder_write(&folder, "flow.json",
-                 SPAN("{\"websocket\": {\"messages\": [[1, true, {\"bytes\": \"one\"}]]}}"));
-    struct buffer record = folder_pack(&folder);
-    folder_close(&folder);
-    folder_unpack(&folder, &record);
+    struct buffer dict = BUFFER_INIT, websocket = BUFFER_INIT, messages = BUFFER_INIT;
+    struct buffer item = BUFFER_INIT, request = BUFFER_INIT;
+    put_number(&item, 1);
+    put_element(&item, '!', SPAN("true"));
+    put_bytes(&item, SPAN("one"));
+    put_container(&messages, ']', &item);
+    member_container(&websocket, "messages", ']', &messages);
+    member_container(&dict, "websocket", '}', &websocket);
+    member_bytes(&request, "method", SPAN("GET"));
+    member_container(&dict, "request", '}', &request);
+    open_state(&folder, &dict, "http");
     check_messages(&folder, "websocket.messages", "1 yes one\n", __LINE__);
     folder_write(&folder, "messages/0001-client.txt", SPAN("uno"));
     check_messages(&folder, "websocket.messages", "1 yes uno\n", __LINE__);
