@@ -467,6 +467,19 @@ def test_streams_from_nothing(folder):
     assert [(message.from_client, message.content) for message in flow.messages] == [(False, b"220 ready\r\n")]
 
 
+def test_times(folder):
+    """As in the mount: a flow's folder has the time of its start, its files those of their message."""
+    flow = folder(websocket={"messages": [[1, True, b"hello", 1.5, False, False]], "closed_by_client": True, "close_code": 1000,
+                             "close_reason": "", "timestamp_end": 3.5})
+    request, response = flow.before["request"], flow.before["response"]
+    for name, time in ((".", request["timestamp_start"]), ("messages", request["timestamp_start"]), ("flow.json", request["timestamp_start"]),
+                       ("request.headers", request["timestamp_end"]), ("response.body", response["timestamp_end"])):
+        assert (flow.path / name).stat().st_mtime == pytest.approx(time, abs=1e-6)
+    # A time that no file system has.
+    flow = Folder(flow.root.parent / "odd", http_flow(request={"timestamp_start": 1e300, "timestamp_end": float("nan")}))
+    assert flow.path.stat().st_mtime > 1e9
+
+
 def test_two_made_alike_are_two(folder):
     made = folder(None)
     for name in ("one", "two"):
