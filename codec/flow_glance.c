@@ -222,9 +222,12 @@ static bool read_address(struct facts *facts, const struct glance_piece *address
     struct glance_piece host_piece = glance_step(&facts->walk, address->at, end);
     if (!host_piece.next)
         return false;
+    if (host_piece.next == end) /* no port: no address either */
+        return true;
     struct glance_piece port_piece = glance_step(&facts->walk, host_piece.next, end);
     if (!port_piece.next)
         return false;
+    facts->walk.unusual |= host_piece.type == '~' || port_piece.type == '~';
     *host = glance_string(&facts->walk, &host_piece);
     *port = glance_integer(&facts->walk, &port_piece);
     return !facts->walk.error->code;
