@@ -1,5 +1,7 @@
 #include "flowdir_notes.h"
 
+#include "flow_shape.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -220,6 +222,20 @@ static bool note_own(const struct maker *maker)
     return !own || !own->elsewhere || put(maker, "member", value_copy(maker->arena, own));
 }
 
+static bool note_oddity(void *context, const struct flow_shape_oddity *oddity)
+{
+    const struct maker *maker = context;
+    struct value *odd = value_get(maker->notes, "odd");
+    struct bytes path = arena_copy(maker->arena, bytes_of(oddity->path));
+    if (!odd) {
+        odd = value_list(maker->arena);
+        if (!put(maker, "odd", odd))
+            return false;
+    }
+    return (path.data && value_append(odd, value_text(maker->arena, path))) ||
+           flow_error_memory(maker->error);
+}
+
 bool flowdir_notes_make(struct flowdir *directory, struct arena *arena, struct value **notes,
                         struct flow_error *error)
 {
@@ -230,7 +246,8 @@ bool flowdir_notes_make(struct flowdir *directory, struct arena *arena, struct v
         return flow_error_memory(error);
     bool done = note_message(&maker, FLOWDIR_REQUEST, &flow->request, &directory->request) &&
                 note_message(&maker, FLOWDIR_RESPONSE, &flow->response, &directory->response) &&
-                note_rest(&maker) && note_orders(&maker) && note_own(&maker);
+                note_rest(&maker) && note_orders(&maker) && note_own(&maker) &&
+                flow_shape_check(flow->state, note_oddity, &maker);
     if (!maker.notes->count)
         *notes = NULL;
     return done;

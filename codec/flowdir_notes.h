@@ -15,7 +15,9 @@
  *       the contents, because a message is odd. While the files are these, flow.json counts.
  *   "order": {"request": ["method", ...]}
  *       the order of members, where it is not mitmproxy's; of "state", "request", "response",
- * "error" "member": ... the flow's own member of the name `flowfs`
+ * "error" "odd": ["client_conn.peername", ...] members that are missing or of another type than
+ * mitmproxy's (flow_shape.h) and may be so, since that is how the flow was captured. "member": ...
+ *       the flow's own member of the name `flowfs`
  *
  * crc32 is that of gzip and PNG (RFC 1952, section 8), in hexadecimal. */
 #ifndef FLOWFS_CODEC_FLOWDIR_NOTES_H

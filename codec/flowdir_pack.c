@@ -264,7 +264,9 @@ static bool pack_dns_message(const struct packing *packing, enum flowdir_file fi
     if (!note && !value_is_null(told))
         return packing_json_mistake(packing, told, "found a %s, expected it in %s alone: remove it",
                                     key, flowdir_file_name(file));
-    return packing_put(packing, packing->state, FLOWDIR_STATE, key, message);
+    return packing_fill_dns(packing, message, file == FLOWDIR_QUERY) &&
+           packing_check_dns(packing, file, message, text) &&
+           packing_put(packing, packing->state, FLOWDIR_STATE, key, message);
 }
 
 static bool pack_dns(const struct packing *packing)
@@ -279,7 +281,7 @@ static bool pack_http(const struct packing *packing)
 {
     return refuse(packing, FLOWDIR_QUERY, "the flow is of the type http") &&
            refuse(packing, FLOWDIR_ANSWER, "the flow is of the type http") &&
-           pack_request(packing) && pack_response(packing);
+           pack_request(packing) && pack_response(packing) && packing_fill_websocket(packing);
 }
 
 static bool pack_other(const struct packing *packing)
@@ -353,7 +355,8 @@ static bool pack_parts(const struct packing *packing)
         done = pack_other(packing);
         break;
     }
-    return done && packing_messages(packing) && pack_error(packing) && put_own(packing);
+    return done && packing_messages(packing) && pack_error(packing) && packing_check(packing) &&
+           put_own(packing);
 }
 
 bool flowdir_pack(int directory, struct arena *arena, struct value **state,

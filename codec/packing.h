@@ -83,11 +83,24 @@ bool packing_content(const struct packing *packing, const struct packing_side *s
 /* packing_messages.c: WebSocket, TCP, UDP. */
 bool packing_messages(const struct packing *packing);
 
+/* packing_check.c: the types of the flow's members, when all of them are there; of a DNS message,
+ * which has a file to itself. */
+bool packing_check(const struct packing *packing);
+bool packing_check_dns(const struct packing *packing, enum flowdir_file file,
+                       const struct value *message, struct bytes text);
+
+/* Whether the member at that path was captured with a type of its own, or not at all. */
+bool packing_may_be_odd(const struct packing *packing, const char *path);
+
 /* packing_defaults.c: fills what is missing of a flow made by hand, whose type is known. */
 bool packing_defaults(struct packing *packing, const char *type);
 
 /* A response without what its files tell, a WebSocket's data; NULL if there is no memory. */
 struct value *packing_default_response(const struct packing *packing);
 struct value *packing_default_websocket(const struct packing *packing);
+
+/* Adds what is missing of a WebSocket's data, of a DNS message. */
+bool packing_fill_websocket(const struct packing *packing);
+bool packing_fill_dns(const struct packing *packing, struct value *message, bool is_query);
 
 #endif

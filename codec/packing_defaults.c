@@ -35,6 +35,11 @@ static const char response[] = "{\"timestamp_start\": 0.0, \"timestamp_end\": 0.
 static const char websocket[] =
     "{\"messages\": [], \"closed_by_client\": null, \"close_code\": null, \"close_reason\": null, "
     "\"timestamp_end\": null}";
+static const char dns_message[] =
+    "{\"id\": 0, \"query\": true, \"op_code\": 0, \"authoritative_answer\": false, \"truncation\": "
+    "false, \"recursion_desired\": true, \"recursion_available\": false, \"reserved\": 0, "
+    "\"response_code\": 0, \"questions\": [], \"answers\": [], \"authorities\": [], "
+    "\"additionals\": [], \"timestamp\": 0.0}";
 static const char stream[] = "{\"messages\": []}";
 
 /* Values parsed from a literal never fail but for memory. */
@@ -156,6 +161,40 @@ struct value *packing_default_response(const struct packing *packing)
 struct value *packing_default_websocket(const struct packing *packing)
 {
     return make_dict(packing, websocket);
+}
+
+/* Adds what is missing of `usual`, unless it was captured like that. */
+static bool fill(const struct packing *packing, struct value *dict, const char *name,
+                 const struct value *usual)
+{
+    char path[64];
+    const struct value *member = usual ? usual->first : NULL;
+    for (; member; member = member->next) {
+        struct bytes key = value_string(member->key);
+        snprintf(path, sizeof path, "%s.%.*s", name, (int)key.size, (const char *)key.data);
+        if (value_get(dict, path + strlen(name) + 1) || packing_may_be_odd(packing, path))
+            continue;
+        if (!value_append_member(dict, value_copy(packing->arena, member->key),
+                                 value_copy(packing->arena, member)))
+            return flow_error_memory(packing->error);
+    }
+    return usual != NULL;
+}
+
+bool packing_fill_websocket(const struct packing *packing)
+{
+    struct value *dict = value_get(packing->state, "websocket");
+    return !value_is(dict, VALUE_DICT) ||
+           fill(packing, dict, "websocket", packing_default_websocket(packing));
+}
+
+bool packing_fill_dns(const struct packing *packing, struct value *message, bool is_query)
+{
+    struct value *usual = make_dict(packing, dns_message);
+    struct value *query = value_get(usual, "query");
+    if (query)
+        query->boolean = is_query;
+    return fill(packing, message, is_query ? "request" : "response", usual);
 }
 
 static bool set_transport(const struct packing *packing, struct value *connection)

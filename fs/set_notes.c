@@ -28,6 +28,7 @@ struct set_notes {
     int root;
     int locked;     /* the folder, by a description of its own that has the lock */
     int descriptor; /* of the log; -1 until there is something to note */
+    bool loaded;    /* what the log says is known */
     uint64_t size;  /* of the file; bytes */
     pthread_mutex_t lock;
     struct note *items;
@@ -80,9 +81,11 @@ static bool add(struct set_notes *notes, const char *name, const struct note *fa
         notes->items = grown;
         notes->capacity = capacity;
     }
-    char *copy = strdup(name);
+    size_t size = strlen(name) + 1;
+    char *copy = malloc(size);
     if (!copy)
         return false;
+    memcpy(copy, name, size);
     notes->items[notes->count] = *facts;
     notes->items[notes->count++].name = copy;
     return true;
@@ -135,29 +138,34 @@ static bool read_line(struct set_notes *notes, char *line)
     return add(notes, line + length, &note);
 }
 
+static bool read_text(const struct set_notes *notes, struct buffer *text, struct flow_error *error)
+{
+    for (;;) {
+        if (!buffer_reserve(text, 4096))
+            return flow_error_memory(error);
+        ssize_t got = pread(notes->descriptor, text->data + text->size, 4096, (off_t)text->size);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return fail(error, "cannot read");
+        if (got == 0)
+            return true;
+        text->size += (size_t)got;
+    }
+}
+
 static bool read_all(struct set_notes *notes, struct flow_error *error)
 {
-    int copy = dup(notes->descriptor);
-    FILE *file = copy >= 0 ? fdopen(copy, "r") : NULL;
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t length;
-    if (!file) {
-        fail(error, "cannot read");
-        if (copy >= 0)
-            close(copy);
-        return false;
+    struct buffer text = BUFFER_INIT;
+    bool done = read_text(notes, &text, error);
+    char *line = (char *)text.data;
+    size_t left = text.size;
+    for (char *end; done && left && (end = memchr(line, '\n', left)); line = end + 1) {
+        *end = '\0';
+        left -= (size_t)(end - line) + 1;
+        done = read_line(notes, line) || flow_error_memory(error);
     }
-    bool done = true;
-    while (done && (length = getline(&line, &room, file)) > 0) {
-        bool whole = line[length - 1] == '\n';
-        line[length - 1] = '\0';
-        done = !whole || read_line(notes, line) || flow_error_memory(error);
-    }
-    if (done && ferror(file))
-        done = fail(error, "cannot read");
-    free(line);
-    fclose(file);
+    buffer_free(&text);
     return done;
 }
 
@@ -271,7 +279,8 @@ struct set_notes *set_notes_open(int root, struct flow_error *error)
     notes->root = root;
     notes->locked = notes->descriptor = -1;
     pthread_mutex_init(&notes->lock, NULL);
-    if (lock_folder(notes, error) && load(notes, error))
+    notes->loaded = lock_folder(notes, error) && load(notes, error);
+    if (notes->loaded)
         return notes;
     set_notes_close(notes);
     return NULL;
@@ -321,7 +330,7 @@ void set_notes_close(struct set_notes *notes)
         return;
     drop_untrue(notes, NULL);
     if (notes->descriptor >= 0) {
-        if (notes->count == 0)
+        if (notes->loaded && notes->count == 0)
             unlinkat(notes->root, SET_NOTES_NAME, 0);
         close(notes->descriptor);
     }

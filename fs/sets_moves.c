@@ -77,15 +77,13 @@ static bool rename_derived(struct sets *sets, const char *from, const char *to,
     return set_rename_derived(&sets->home, from, to, SET_ERRORS_SUFFIX, error) && pack;
 }
 
+/* A set that nobody has looked at yet is not in the table; its files go along all the same. */
 static bool take_along(struct sets *sets, const char *from, const char *to,
                        struct flow_error *error)
 {
     struct set *set = sets_get(sets, from, NULL);
-    if (!set) {
-        remove_derived(sets, from);
-        remove_derived(sets, to);
-        return true;
-    }
+    if (!set)
+        return rename_derived(sets, from, to, error);
     pthread_mutex_lock(&set->lock);
     bool done = rename_derived(sets, from, to, error);
     set->gone = !sets_rename(sets, set, to);

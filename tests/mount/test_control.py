@@ -137,7 +137,7 @@ def test_errors_are_kept(mount, tmp_path):
         file.write(b"more garbage" + dumps(http_flow(3)))
     wait_until(lambda: len(errors.read_text().splitlines()) == 2)
     assert errors.read_text().startswith(first)
-    assert "copy their folders" in (mounted.path / ".flowfs/README").read_text()
+    assert "copy their folders into @staging" in (mounted.path / ".flowfs/README").read_text()
 
 
 def test_eight_readers(mount, tmp_path):
