@@ -63,7 +63,7 @@ bool parallel_run(size_t count, size_t piece, parallel_task *task, void *context
         workers[i].number = i;
     }
     /* The caller is the first worker; a thread that cannot be had is done without. */
-    while (started < wanted && (started - 1) * piece < count &&
+    while (started < wanted && started * piece < count &&
            pthread_create(&workers[started].thread, NULL, work, &workers[started]) == 0)
         started++;
     work(&workers[0]);

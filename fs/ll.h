@@ -49,6 +49,10 @@ extern const struct fuse_lowlevel_ops ll_operations;
  * that the request asks for. */
 struct ll_mount *ll_begin(fuse_req_t request, size_t size);
 
+/* Whether the request that this thread works on is wanted no more: its caller was interrupted, or
+ * the mount ends. context: the mount. */
+bool ll_is_abandoned(void *context);
+
 /* Answers requests with several threads until the file system is unmounted or SIGINT, SIGTERM or
  * SIGHUP arrives. Returns 0, or a negative errno if the connection to the kernel broke or threads
  * cannot be had. */
