@@ -35,6 +35,10 @@ struct ll_mount {
     /* Called once the kernel and we agree on the protocol: from then on the mount can be used. */
     void (*ready)(void *context);
     void *ready_context;
+    /* Called at the end, while workers still answer: what tells the kernel something by itself must
+     * be over then, since it may wait for an answer. */
+    void (*ending)(void *context);
+    void *ending_context;
     /* Told of what goes wrong while a request is answered. */
     void (*report)(void *context, uint64_t inode, const struct flow_error *error);
     void *report_context;
@@ -47,10 +51,10 @@ extern const struct fuse_lowlevel_ops ll_operations;
  * that the request asks for. */
 struct ll_mount *ll_begin(fuse_req_t request, size_t size);
 
-/* Answers requests with several threads until the file system is unmounted or SIGINT, SIGTERM or
- * SIGHUP arrives. Returns 0, or a negative errno if the connection to the kernel broke or threads
- * cannot be had. */
-int ll_loop(struct fuse_session *session);
+/* Answers requests, with one thread or several, until the file system is unmounted or SIGINT,
+ * SIGTERM or SIGHUP arrives. Returns 0, or a negative errno if the connection to the kernel broke
+ * or threads cannot be had. */
+int ll_loop(struct ll_mount *mount, bool single_threaded);
 
 /* How long the kernel may keep a name, in seconds. Not at all if it may stand for another node the
  * next time (see inode.h), or if we want to know of each use: a query. */
