@@ -17,12 +17,13 @@
 /* How long the kernel may keep what cannot change, in seconds. */
 #define LL_FOREVER 86400.0
 
-/* Whether files of flows are being used, and not only listed. Sizes in a listing cost the reading
- * of a flow, and the kernel a node for each file: `find -type f` wants neither, while grep or du
- * would ask for each file with a LOOKUP of its own. So the first listings give names alone; once
- * files are asked for, the next listings are complete, and after so many of them we look again. */
+/* Whether files of flows, or links to flows, are being used, and not only listed. Sizes in a
+ * listing cost the reading of a flow, and the kernel a node for each file: `find -type f` wants
+ * neither, while grep or du would ask for each file with a LOOKUP of its own. So the first listings
+ * give names alone; once files are asked for, the next listings are complete, and after so many of
+ * them we look again. */
 struct ll_demand {
-    _Atomic int listings; /* that will be complete */
+    _Atomic int listings; /* of flows that will be complete */
 };
 
 #define LL_DEMAND_LISTINGS 256
@@ -60,20 +61,22 @@ int ll_loop(struct ll_mount *mount, bool single_threaded);
  * next time (see inode.h), or if we want to know of each use: a query. */
 double ll_entry_timeout(fuse_ino_t inode);
 
-/* How long the kernel may keep a node's attributes, in seconds. Directories of views are asked
- * about each time they are opened: the kernel takes their listing anew if their time has changed.
- */
+/* How long the kernel may keep a node's attributes, in seconds. It takes a directory's listing anew
+ * if its time has changed; `@query` changes with each question, so it is asked about each time. */
 double ll_attribute_timeout(fuse_ino_t inode);
 
 /* Makes the kernel ask again for what flows from `first` and hosts from `first_host` on have
  * changed. To be called by no thread that answers requests. */
 void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host);
 
-/* A file of a flow was asked for. */
+/* A file of a flow was asked for, or something in a view. */
 void ll_demand_raise(struct ll_demand *demand);
 
-/* Whether the listing that begins now is to be complete. */
-bool ll_demand_take(struct ll_demand *demand);
+/* Whether listings are to be complete. */
+bool ll_demand_is(const struct ll_demand *demand);
+
+/* A flow is being listed. */
+void ll_demand_lower(struct ll_demand *demand);
 
 /* The errno that a request is answered with: the error's own where a program can understand it, EIO
  * where the capture is broken. */

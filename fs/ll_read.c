@@ -51,7 +51,9 @@ double ll_entry_timeout(fuse_ino_t number)
 
 double ll_attribute_timeout(fuse_ino_t number)
 {
-    return inode_parse(number).kind == INODE_VIEW ? 0 : LL_FOREVER;
+    struct inode inode = inode_parse(number);
+    bool queries = inode.kind == INODE_VIEW && inode.view == VIEW_QUERY && !inode.number;
+    return queries ? 0 : LL_FOREVER;
 }
 
 static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
@@ -60,7 +62,7 @@ static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     struct flow_error error = {0};
     struct fuse_entry_param entry = {.entry_timeout = LL_FOREVER};
     enum inode_kind kind = inode_parse(parent).kind;
-    if (kind == INODE_FLOW)
+    if (kind == INODE_FLOW || kind == INODE_VIEW)
         ll_demand_raise(&mount->demand);
     if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
         entry.ino = entry.attr.st_ino;
