@@ -8,6 +8,7 @@
 
 /* The interface of libfuse 3.12 and newer: fuse_session_loop_mt with a config object. */
 #define FUSE_USE_VERSION 312
+#include "foresight.h"
 #include "placement.h"
 #include "tree.h"
 
@@ -28,10 +29,33 @@ struct ll_demand {
 
 #define LL_DEMAND_LISTINGS 256
 
+/* How many workers may tell the kernel something at a time, while they have a request to answer.
+ *
+ * The kernel can make such a worker wait: for the lock of a page, which a READ of that page holds
+ * until it is answered, or for an inode that is being dropped, which waits for such a READ in turn.
+ * So one worker must always be left that answers READs, and nothing that it waits for may be held
+ * by those inside: they hold no lock, only a use of a cached flow. Then each wait ends, since each
+ * READ is answered. With one worker nobody may enter.
+ *
+ * Each of these waits has its end: for a page that is truncated or invalidated (ll_notify_added, by
+ * another thread) or written by a second store, that one's end; for an unmount, that the kernel has
+ * aborted the requests in flight. When we end by ourselves the gate is closed before any worker
+ * ends, so that none is inside who would wait for a READ that nobody takes any more. Only the
+ * daemon's being killed (SIGKILL, a crash) while a worker waits inside cannot be provided for: then
+ * `umount -f` has the kernel abort the READ. It takes that somebody reads a file that another has
+ * listed anew, in that very moment. */
+struct ll_gate {
+    _Atomic int free;
+    int places;
+};
+
 struct ll_mount {
     struct tree tree;
     struct fuse_session *session;
+    bool read_only; /* to the kernel: then it takes no attributes as outdated after reading */
     struct ll_demand demand;
+    struct foresight foresight;
+    struct ll_gate gate;
     struct placement placement;
     /* Called once the kernel and we agree on the protocol: from then on the mount can be used. */
     void (*ready)(void *context);
@@ -77,6 +101,28 @@ bool ll_demand_is(const struct ll_demand *demand);
 
 /* A flow is being listed. */
 void ll_demand_lower(struct ll_demand *demand);
+
+/* To be called once, when places + 1 workers are there; until then nobody enters. */
+void ll_gate_open(struct ll_gate *gate, int places);
+
+/* Returns once nobody is inside, and nobody will be. Workers must be there to answer meanwhile. */
+void ll_gate_close(struct ll_gate *gate);
+
+/* Files up to this size are given to the kernel before it asks. */
+#define LL_STORE_LARGEST 32768
+
+/* To be called by a worker once the kernel knows all that is in a directory, and before it is told
+ * that the listing ends: gives it the content of the files, if they will be read. Then nobody asks
+ * for them, and the kernel never takes their attributes as outdated, as it does once it has read
+ * a file from us. */
+void ll_store_files(struct ll_mount *mount, fuse_ino_t directory);
+
+/* To be called for each READ from a file's start, of so many bytes. */
+void ll_store_note_read(struct ll_mount *mount, fuse_ino_t file, size_t size);
+
+/* To be called by a worker at the start of each listing: has the kernel forget the listing of a
+ * host, if the next one is to renew attributes. */
+void ll_store_note_listing(struct ll_mount *mount, fuse_ino_t directory);
 
 /* The errno that a request is answered with: the error's own where a program can understand it, EIO
  * where the capture is broken. */

@@ -62,6 +62,7 @@ static void note_start(struct ll_mount *mount, fuse_ino_t inode)
      * for each link of a large one costs much. */
     if (inode_parse(inode).kind == INODE_FLOW)
         ll_demand_lower(&mount->demand);
+    ll_store_note_listing(mount, inode);
 }
 
 static void list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus)
@@ -80,6 +81,8 @@ static void list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset
         tree_list(&mount->tree, inode, (uint64_t)offset, complete, add_entry, &reply, &error);
     if (error.code)
         mount->report(mount->report_context, inode, &error);
+    if (done && complete && offset && reply.size == 0)
+        ll_store_files(mount, inode);
     if (done)
         fuse_reply_buf(request, reply.data, reply.size);
     else

@@ -94,10 +94,13 @@ int ll_loop(struct ll_mount *mount, bool single_threaded)
         workers[started] = (struct worker){.main_thread = pthread_self(), .session = session};
         result = -pthread_create(&workers[started].thread, NULL, work, &workers[started]);
     }
-    if (!result)
+    if (!result) {
+        ll_gate_open(&mount->gate, (int)count - 1);
         sigwait(&signals, &received);
+    }
     if (mount->ending)
         mount->ending(mount->ending_context);
+    ll_gate_close(&mount->gate);
     fuse_session_exit(session);
     end_workers(workers, started);
     for (size_t i = 0; i < started && !result; i++)

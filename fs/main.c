@@ -309,6 +309,7 @@ static enum exit_code run(struct server *server)
         tree->umask = umask(0);
         umask(tree->umask);
         placement_init(&server->mount.placement);
+        server->mount.read_only = server->options.read_only;
         server->mount.ready = tell_ready;
         server->mount.ready_context = server;
         server->mount.ending = stop_following;

@@ -148,6 +148,8 @@ static bool add_mount_options(struct options *options, const char *text)
             done = options->no_follow = true;
         else
             done = length == 0 || append_mount_option(options, text, length);
+        if (strcmp(option, "ro") == 0 || strcmp(option, "rw") == 0)
+            options->read_only = option[1] == 'o';
         if (!done)
             return false;
         text += length + (text[length] == ',');

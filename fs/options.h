@@ -24,6 +24,7 @@ struct options {
     const char *filter;     /* an expression; NULL: all flows. Borrowed */
     const char **queries;   /* `query_count` expressions that `@query` always lists. Borrowed */
     int query_count;
+    bool read_only;      /* `ro` in `-o`, and no `rw` after it */
     char *mount_options; /* what `-o` gave and is not ours, joined by commas; "" if nothing */
 };
 
