@@ -217,9 +217,8 @@ static struct fuse_session *open_session(struct server *server)
     if (server->options.mount_options[0])
         buffer_append_byte(&options, ',');
     buffer_append_text(&options, server->options.mount_options);
-    /* Last, over the `rw,suid,dev` that mount(8) always passes: on a read-only mount the kernel
-     * need not ask for a file's attributes again after it was read. */
-    buffer_append_text(&options, ",ro,nosuid,nodev");
+    /* Last, over the `suid,dev` that mount(8) always passes. */
+    buffer_append_text(&options, ",nosuid,nodev");
     buffer_append_byte(&options, '\0');
     arguments[2] = (char *)options.data;
     arguments[3] = server->options.debug ? (char[]){"-d"} : NULL;

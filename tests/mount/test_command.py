@@ -32,7 +32,7 @@ def test_mount_flags(mount):
         (line,) = [line.split() for line in mounts if line.split()[1] == str(mounted.path)]
     assert line[0] == str(CAPTURES / "tcp.mitm")
     assert line[2] == "fuse.flowfs"
-    assert {"ro", "nosuid", "nodev", "noexec"} <= set(line[3].split(","))
+    assert {"rw", "nosuid", "nodev", "noexec"} <= set(line[3].split(","))
     assert "allow_other" not in line[3]
 
 
