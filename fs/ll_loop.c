@@ -3,6 +3,7 @@
  * stay, and each can keep to the CPU it was placed on. */
 #include "ll.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -73,6 +74,13 @@ static void end_workers(struct worker *workers, size_t count)
     }
 }
 
+/* What the C library loads when a thread is cancelled: if it cannot, for want of a descriptor, it
+ * ends the program. */
+static void load_cancelling(void)
+{
+    dlopen("libgcc_s.so.1", RTLD_NOW);
+}
+
 int ll_loop(struct fuse_session *session)
 {
     struct worker workers[MOST_WORKERS];
@@ -80,6 +88,7 @@ int ll_loop(struct fuse_session *session)
     size_t started = 0;
     int result = 0;
     int received;
+    load_cancelling();
     sigemptyset(&signals);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGINT);

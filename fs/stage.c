@@ -67,8 +67,9 @@ bool stage_close(struct stage *stage, struct flow_error *error)
 {
     if (!stage)
         return true;
-    bool done = sets_close(stage->sets, error);
+    /* First, since packing needs descriptors. */
     stage_nodes_close(stage->nodes);
+    bool done = sets_close(stage->sets, error);
     free(stage);
     return done;
 }

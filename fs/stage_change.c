@@ -139,8 +139,9 @@ bool stage_remove(struct stage *stage, struct stage_node *parent, const char *na
     if (above < 0)
         return false;
     /* It may still be in use: held, its descriptors outlive its name. */
-    struct stage_node *node = stage_node_hold_named(stage->nodes, parent, name);
-    bool done = unlinkat(above, name, folder ? AT_REMOVEDIR : 0) == 0 || stage_fail(error, name);
+    struct stage_node *node;
+    bool done = stage_node_hold_named(stage->nodes, parent, name, &node, error) &&
+                (unlinkat(above, name, folder ? AT_REMOVEDIR : 0) == 0 || stage_fail(error, name));
     if (node) {
         if (done)
             stage_node_unlinked(stage->nodes, node, parent, name);
@@ -173,7 +174,8 @@ static bool open_end(struct stage *stage, struct end *end, struct flow_error *er
     end->above = stage_node_hold(stage->nodes, end->parent, STAGE_PATH, error);
     if (end->above < 0)
         return false;
-    end->node = stage_node_hold_named(stage->nodes, end->parent, end->name);
+    if (!stage_node_hold_named(stage->nodes, end->parent, end->name, &end->node, error))
+        return false;
     end->folder = is_folder(end->above, end->name);
     return true;
 }

@@ -243,10 +243,21 @@ int64_t stage_list_extended(struct stage *stage, struct stage_node *node, char *
     return result;
 }
 
+/* Lists that would be kept but not kept to: on the mount permission is owner, group and others, and
+ * of a file with a list the group's bits are no longer the group's. */
+static bool is_access_list(const char *name)
+{
+    return strncmp(name, "system.posix_acl_", strlen("system.posix_acl_")) == 0;
+}
+
 bool stage_set_extended(struct stage *stage, struct stage_node *node, const char *name,
                         const void *value, size_t size, int flags, struct flow_error *error)
 {
     char path[DESCRIPTOR_PATH_SIZE];
+    if (is_access_list(name)) {
+        errno = EOPNOTSUPP;
+        return stage_fail(error, name);
+    }
     int descriptor = begin(stage, node, STAGE_PATH, error);
     if (descriptor < 0)
         return false;

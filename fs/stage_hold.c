@@ -19,15 +19,20 @@ static bool fail(struct flow_error *error, int code, const char *what)
     return false;
 }
 
-void stage_node_close_descriptors(struct stage_nodes *nodes, struct stage_node *node)
+static void close_from(struct stage_nodes *nodes, struct stage_node *node, enum stage_use first)
 {
-    for (int use = 0; use < STAGE_USES; use++) {
+    for (int use = (int)first; use < STAGE_USES; use++) {
         int descriptor = atomic_exchange(&node->descriptors[use], -1);
         if (descriptor < 0)
             continue;
         close(descriptor);
         atomic_fetch_sub(&nodes->open, 1);
     }
+}
+
+void stage_node_close_descriptors(struct stage_nodes *nodes, struct stage_node *node)
+{
+    close_from(nodes, node, STAGE_PATH);
 }
 
 int stage_node_put_descriptor(struct stage_nodes *nodes, struct stage_node *node,
@@ -42,20 +47,24 @@ int stage_node_put_descriptor(struct stage_nodes *nodes, struct stage_node *node
     return none;
 }
 
-/* Closes descriptors of nodes that nobody holds, the ones looked at longest ago first. */
-static void close_some(struct stage_nodes *nodes)
+/* Closes descriptors of nodes that nobody holds, the ones looked at longest ago first, if there are
+ * too many for another one. */
+static void make_room(struct stage_nodes *nodes)
 {
+    if (atomic_load(&nodes->open) < nodes->most_open)
+        return;
     pthread_mutex_lock(&nodes->lock);
     unsigned wanted = nodes->most_open - nodes->most_open / 4;
     for (size_t i = nodes->count; i && atomic_load(&nodes->open) > wanted; i--) {
         struct stage_node *node = nodes->hand;
         int nobody = 0;
         nodes->hand = node->after;
-        if (node->keep_open || !node->parent)
+        if (node->keep_open || (!node->parent && atomic_load(&node->descriptors[STAGE_PATH]) < 0))
             continue;
         if (!atomic_compare_exchange_strong(&node->holds, &nobody, CLOSING))
             continue;
-        stage_node_close_descriptors(nodes, node);
+        /* What has no name is opened again by the descriptor that it is known by. */
+        close_from(nodes, node, node->parent ? STAGE_PATH : STAGE_READ);
         atomic_store(&node->holds, 0);
     }
     pthread_mutex_unlock(&nodes->lock);
@@ -151,8 +160,7 @@ int stage_node_hold(struct stage_nodes *nodes, struct stage_node *node, enum sta
         descriptor = atomic_load(&node->descriptors[STAGE_WRITE]);
     if (descriptor >= 0)
         return descriptor;
-    if (atomic_load(&nodes->open) >= nodes->most_open)
-        close_some(nodes);
+    make_room(nodes);
     descriptor =
         use == STAGE_PATH ? open_path(nodes, node, error) : open_content(nodes, node, use, error);
     if (descriptor < 0)
@@ -168,6 +176,7 @@ void stage_node_release(struct stage_node *node)
 void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor,
                           bool always)
 {
+    make_room(nodes);
     stage_node_put_descriptor(nodes, node, STAGE_WRITE, descriptor);
     if (!always)
         return;
@@ -176,16 +185,35 @@ void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, in
     pthread_mutex_unlock(&nodes->lock);
 }
 
-struct stage_node *stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent,
-                                         const char *name)
+/* Gives a node that is held the descriptor that it is to be known by without that name. What is in
+ * use without a name must not take the descriptors that all else needs. */
+static bool pin(struct stage_nodes *nodes, struct stage_node *node, int folder, const char *name,
+                struct flow_error *error)
 {
-    struct flow_error ignored = {0};
+    make_room(nodes);
+    if (atomic_load(&nodes->open) >= nodes->most_open)
+        return fail(error, EMFILE, "too many removed files are in use");
+    if (atomic_load(&node->descriptors[STAGE_PATH]) >= 0)
+        return true;
+    int descriptor = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0)
+        return errno == ENOENT || fail(error, errno, name);
+    if (is_same(node, descriptor))
+        stage_node_put_descriptor(nodes, node, STAGE_PATH, descriptor);
+    else
+        close(descriptor);
+    return true;
+}
+
+bool stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent, const char *name,
+                           struct stage_node **found, struct flow_error *error)
+{
     struct stat status;
-    int descriptor = -1;
     struct stage_node *node = NULL;
-    int folder = stage_node_hold(nodes, parent, STAGE_PATH, &ignored);
+    *found = NULL;
+    int folder = stage_node_hold(nodes, parent, STAGE_PATH, error);
     if (folder < 0)
-        return NULL;
+        return false;
     if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
         pthread_mutex_lock(&nodes->lock);
         node = stage_node_search(nodes, &status);
@@ -193,17 +221,16 @@ struct stage_node *stage_node_hold_named(struct stage_nodes *nodes, struct stage
             node->references++;
         pthread_mutex_unlock(&nodes->lock);
     }
+    bool done = true;
     if (node) {
         begin_hold(node);
-        if (atomic_load(&node->descriptors[STAGE_PATH]) < 0)
-            descriptor = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        if (descriptor >= 0 && is_same(node, descriptor))
-            stage_node_put_descriptor(nodes, node, STAGE_PATH, descriptor);
-        else if (descriptor >= 0)
-            close(descriptor);
+        done = pin(nodes, node, folder, name, error);
+        if (!done)
+            stage_node_drop(nodes, node);
     }
+    *found = done ? node : NULL;
     stage_node_release(parent);
-    return node;
+    return done;
 }
 
 void stage_node_drop(struct stage_nodes *nodes, struct stage_node *node)

@@ -102,10 +102,11 @@ int stage_node_hold(struct stage_nodes *nodes, struct stage_node *node, enum sta
                     struct flow_error *error);
 void stage_node_release(struct stage_node *node);
 
-/* The node of `name` in the folder, held, if the kernel knows it; NULL if not (or if there is no
- * such name). It is there until stage_node_drop. */
-struct stage_node *stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent,
-                                         const char *name);
+/* The node of `name` in the folder, held, if the kernel knows it; *found is NULL if not (or if
+ * there is no such name). It is there until stage_node_drop. False with what opening it gave:
+ * without a descriptor it could not be told from others once its name is gone. */
+bool stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent, const char *name,
+                           struct stage_node **found, struct flow_error *error);
 void stage_node_drop(struct stage_nodes *nodes, struct stage_node *node);
 
 /* The file has been removed by that name, or has got another one (if there is no memory for it, the

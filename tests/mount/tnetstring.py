@@ -1,4 +1,4 @@
-"""Writes tnetstrings as mitmproxy does, for captures that the tests make."""
+"""Writes tnetstrings as mitmproxy does, for captures that the tests make, and reads what must be whole."""
 
 
 def dumps(value):
@@ -19,6 +19,33 @@ def dumps(value):
     else:
         content, tag = b"".join(dumps(k) + dumps(v) for k, v in reversed(list(value.items()))), b"}"
     return b"%d:%s%s" % (len(content), content, tag)
+
+
+def loads(data, place=0):
+    """The value at that place and where it ends; ValueError if it is not whole."""
+    colon = data.index(b":", place)
+    start, end = colon + 1, colon + 1 + int(data[place:colon])
+    if end >= len(data):
+        raise ValueError(f"ends within the value at byte {place}")
+    content, tag = data[start:end], data[end:end + 1]
+    if tag in b"]}":
+        values = []
+        while start < end:
+            value, start = loads(data, start)
+            values.append(value)
+        made = values if tag == b"]" else dict(zip(values[::2], values[1::2]))
+    else:
+        made = {b"~": lambda: None, b"!": lambda: content == b"true", b"#": lambda: int(content),
+                b"^": lambda: float(content), b",": lambda: content, b";": content.decode}[tag]()
+    return made, end + 1
+
+
+def read_flows(data):
+    flows, place = [], 0
+    while place < len(data):
+        flow, place = loads(data, place)
+        flows.append(flow)
+    return flows
 
 
 def http_flow(number=1, host=b"example.com", **changes):

@@ -167,7 +167,9 @@ static void a_renamed_file_is_found_again(void **state)
     struct fixture *fixture = *state;
     put_file(fixture, "a", "1");
     find(fixture, "a");
-    struct stage_node *node = stage_node_hold_named(fixture->nodes, fixture->top, "a");
+    struct flow_error error = {0};
+    struct stage_node *node;
+    assert_true(stage_node_hold_named(fixture->nodes, fixture->top, "a", &node, &error));
     assert_int_equal(renameat(fixture->folder, "a", fixture->folder, "b"), 0);
     stage_node_renamed(fixture->nodes, node, fixture->top, "b");
     stage_node_drop(fixture->nodes, node);
@@ -180,7 +182,9 @@ static void a_removed_file_stays_readable(void **state)
     struct fixture *fixture = *state;
     put_file(fixture, "a", "1");
     find(fixture, "a");
-    struct stage_node *node = stage_node_hold_named(fixture->nodes, fixture->top, "a");
+    struct flow_error error = {0};
+    struct stage_node *node;
+    assert_true(stage_node_hold_named(fixture->nodes, fixture->top, "a", &node, &error));
     assert_int_equal(unlinkat(fixture->folder, "a", 0), 0);
     stage_node_unlinked(fixture->nodes, node, fixture->top, "a");
     stage_node_drop(fixture->nodes, node);
