@@ -126,7 +126,7 @@ void ll_stage_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offs
     buffers.buf[0].pos = offset;
     /* Copied, not moved: the pages stay those of the backing file. */
     fuse_reply_data(request, &buffers, 0);
-    stage_read_done(node);
+    stage_read_done(mount->stage, node);
 }
 
 /* A reply that is being filled with entries. */

@@ -118,9 +118,9 @@ bool stage_set_size(struct stage *stage, struct stage_node *node, uint64_t size,
 bool stage_set_times(struct stage *stage, struct stage_node *node, const struct timespec times[2],
                      struct flow_error *error);
 
-/* A descriptor to read the file by, until stage_read_done. */
+/* A descriptor to read the file by, until stage_read_done, which may come behind the answer. */
 int stage_read(struct stage *stage, struct stage_node *node, struct flow_error *error);
-void stage_read_done(struct stage_node *node);
+void stage_read_done(struct stage *stage, struct stage_node *node);
 
 /* What was written of a long file can be sent on its way to the disk: it will have to go there, and
  * who waits for that in the end then waits less. That may take a while, and nobody need wait for

@@ -74,12 +74,12 @@ bool stage_set_times(struct stage *stage, struct stage_node *node, const struct 
 
 int stage_read(struct stage *stage, struct stage_node *node, struct flow_error *error)
 {
-    return stage_node_hold(stage->nodes, node, STAGE_READ, error);
+    return stage_node_hold_on(stage->nodes, node, STAGE_READ, error);
 }
 
-void stage_read_done(struct stage_node *node)
+void stage_read_done(struct stage *stage, struct stage_node *node)
 {
-    stage_node_release(node);
+    stage_node_drop(stage->nodes, node);
 }
 
 /* A long file is sent on its way to the disk in parts of this size. */
@@ -171,7 +171,7 @@ int64_t stage_copy(struct stage *stage, struct stage_node *from, uint64_t from_o
         if (!end(stage, to, copied, error))
             copied = -1;
     }
-    stage_read_done(from);
+    stage_read_done(stage, from);
     return copied;
 }
 

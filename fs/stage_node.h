@@ -102,6 +102,11 @@ int stage_node_hold(struct stage_nodes *nodes, struct stage_node *node, enum sta
                     struct flow_error *error);
 void stage_node_release(struct stage_node *node);
 
+/* The same, and the node is there until stage_node_drop: for what goes on when the request has been
+ * answered, and the kernel may forget the node. */
+int stage_node_hold_on(struct stage_nodes *nodes, struct stage_node *node, enum stage_use use,
+                       struct flow_error *error);
+
 /* The node of `name` in the folder, held, if the kernel knows it; *found is NULL if not (or if
  * there is no such name). It is there until stage_node_drop. False with what opening it gave:
  * without a descriptor it could not be told from others once its name is gone. */
