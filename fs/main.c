@@ -462,6 +462,7 @@ int main(int argc, char **argv)
     if (!options_parse(&server.options, argc, argv))
         return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* of a limit that we were started with, writes are to fail instead */
     openlog("flowfs", LOG_PID, LOG_DAEMON);
     if (server.options.help) {
         fputs(options_help, stdout);
