@@ -211,13 +211,20 @@ static bool find(struct stage *stage, struct stage_node *parent, const char *nam
     return entry->node != NULL;
 }
 
+/* A derived file is replaced without anybody holding its node, and then its inode number may be
+ * given to another file. So it is known by a descriptor, which keeps the number. */
+static bool find_derived(struct stage *stage, int descriptor, struct stage_entry *entry,
+                         struct flow_error *error)
+{
+    entry->node = stage_node_of_descriptor(stage->nodes, descriptor, &entry->status, error);
+    return entry->node != NULL;
+}
+
 static bool find_pack(struct stage *stage, const char *set, struct stage_entry *entry,
                       struct flow_error *error)
 {
     int descriptor = sets_open_pack(stage->sets, set, NULL, error);
-    if (descriptor >= 0)
-        entry->node = stage_node_of_descriptor(stage->nodes, descriptor, &entry->status, error);
-    return entry->node != NULL;
+    return descriptor >= 0 && find_derived(stage, descriptor, entry, error);
 }
 
 static bool find_errors(struct stage *stage, const char *set, const char *name,
@@ -228,10 +235,9 @@ static bool find_errors(struct stage *stage, const char *set, const char *name,
         return false;
     if (state != SETS_BROKEN)
         return no_such_file(error);
-    if (!find(stage, stage_nodes_top(stage->nodes), name, entry, error))
-        return false;
-    stage_node_set_derived(entry->node);
-    return true;
+    int descriptor = openat(stage->options.folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return descriptor >= 0 ? find_derived(stage, descriptor, entry, error)
+                           : stage_fail(error, name);
 }
 
 static bool find_in_top(struct stage *stage, const char *name, struct stage_entry *entry,

@@ -155,7 +155,7 @@ bool stage_node_is_derived(const struct stage_node *node)
     return atomic_load_explicit(&node->derived, memory_order_relaxed);
 }
 
-void stage_node_set_derived(struct stage_node *node)
+static void set_derived(struct stage_node *node)
 {
     atomic_store_explicit(&node->derived, true, memory_order_relaxed);
 }
@@ -333,7 +333,7 @@ struct stage_node *stage_node_of_descriptor(struct stage_nodes *nodes, int descr
     node->lookups++;
     /* Its name, if it has one, is not ours to know: it keeps its descriptors. */
     set_place(nodes, node, NULL, NULL);
-    stage_node_set_derived(node);
+    set_derived(node);
     pthread_mutex_unlock(&nodes->lock);
     free(fresh);
     int path = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
@@ -387,7 +387,7 @@ struct stage_node *stage_node_make(struct stage_nodes *nodes, struct stage_node 
     node->lookups = 1;
     node->keep_open = true;
     node->parent = parent;
-    stage_node_set_derived(node);
+    set_derived(node);
     pthread_mutex_lock(&nodes->lock);
     struct stage_node *former = stage_node_search(nodes, &status);
     if (former)

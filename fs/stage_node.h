@@ -63,7 +63,6 @@ struct stage_node *stage_node_parent(struct stage_nodes *nodes, const struct sta
 
 /* Whether it is made by us, and so not to be written. */
 bool stage_node_is_derived(const struct stage_node *node);
-void stage_node_set_derived(struct stage_node *node);
 
 /* Finds `name` in the folder `parent`; NULL with what fstatat gave, ENOMEM, or EXDEV if another
  * file system is mounted there. status: as the file has it. The kernel gets one lookup of it. */
