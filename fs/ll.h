@@ -77,7 +77,7 @@ bool ll_demand_take(struct ll_demand *demand);
  * where the capture is broken. */
 int ll_errno(const struct flow_error *error);
 
-/* Makes the kernel ask again for the time of `@staging`. Any thread may call it. */
+/* Makes the kernel ask again for the time and the listing of `@staging`. Any thread may call it. */
 void ll_notify_staging(struct ll_mount *mount);
 
 /* Parts of ll_operations, by file. */
