@@ -377,6 +377,7 @@ bool stage_list(struct stage *stage, struct stage_node *folder, uint64_t from, b
     struct flow_error ignored = {0};
     if (listing.is_top && from == 0) {
         stage_look(stage);
+        atomic_store(&stage->shown, true);
         sets_update_all(stage->sets, &ignored);
     }
     int path = stage_node_hold(stage->nodes, folder, STAGE_PATH, error);

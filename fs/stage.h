@@ -27,8 +27,8 @@ struct stage_options {
     int64_t format_version; /* of flow files: 17 to 21 */
     sets_report *report;    /* see sets_open */
     void *report_context;
-    /* The time of the top has changed: what a kernel keeps of it is no longer true. Called before
-     * whoever changed something is answered. */
+    /* The top has another time and may have another listing than when it was last looked at: what a
+     * kernel keeps of it is no longer true. Called before whoever changed something is answered. */
     void (*changed)(void *context);
     void *changed_context;
 };

@@ -16,7 +16,7 @@ struct stage {
     mode_t umask;                /* of this process, which the kernel applies to what we make */
     _Atomic uint64_t generation; /* of all that is staged: another number after each change */
     _Atomic int64_t touched;     /* when that was, in nanoseconds since the epoch */
-    _Atomic bool shown;          /* the time of the top has been told since */
+    _Atomic bool shown;          /* the top has been looked at since */
     _Atomic bool keeps_pages;    /* the backing file system writes no other way */
 };
 
