@@ -251,7 +251,6 @@ static enum exit_code open_stage(struct server *server)
     struct stage_options stage_options = {
         .folder = server->staging_folder,
         .shared = options->staging,
-        .show_control = options->show_control,
         .format_version = options->format_version,
         .report = report_staging,
         .report_context = server,

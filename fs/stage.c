@@ -15,9 +15,6 @@
 
 #define LIST_BUFFER_SIZE 32768
 
-/* Where a listing stands behind its `.flowfs`, which comes last. No file system gives it. */
-#define BEHIND_CONTROL ((uint64_t)INT64_MAX - 1)
-
 #define NUMBER_BIT ((uint64_t)1 << 63)
 
 bool stage_fail(struct flow_error *error, const char *what)
@@ -329,21 +326,6 @@ static bool list_entry(const struct listing *listing, const struct dirent64 *fou
     return taken;
 }
 
-static void list_control(const struct listing *listing)
-{
-    struct flow_error ignored = {0};
-    struct stage_listed listed = {.name = STAGE_CONTROL_NAME, .next = BEHIND_CONTROL};
-    if (!listing->stage->options.show_control ||
-        !stage_has_control(listing->stage, listing->folder))
-        return;
-    if (listing->plus)
-        stage_control_lookup(listing->stage, listing->folder, &listed.entry, &ignored);
-    if (!listed.entry.node)
-        listed.entry.status = (struct stat){.st_ino = NUMBER_BIT, .st_mode = S_IFDIR};
-    if (!listing->emit(listing->context, &listed) && listed.entry.node)
-        stage_node_forget(listing->stage->nodes, listed.entry.node, 1);
-}
-
 static bool list_descriptor(const struct listing *listing, int descriptor, struct flow_error *error)
 {
     char *buffer = malloc(LIST_BUFFER_SIZE);
@@ -359,8 +341,6 @@ static bool list_descriptor(const struct listing *listing, int descriptor, struc
         }
     bool done = size >= 0 || stage_fail(error, "the staged folder");
     free(buffer);
-    if (done && going_on)
-        list_control(listing);
     return done;
 }
 
@@ -369,8 +349,6 @@ bool stage_list(struct stage *stage, struct stage_node *folder, uint64_t from, b
 {
     struct listing listing = {stage, folder, folder == stage_nodes_top(stage->nodes),
                               plus,  emit,   context};
-    if (from == BEHIND_CONTROL)
-        return true;
     if (stage_node_kind(folder) == STAGE_CONTROL)
         return stage_control_list(stage, folder, from, emit, context, error);
     /* What cannot be brought up to date is reported by who looks at it. */

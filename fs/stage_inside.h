@@ -43,9 +43,6 @@ void stage_show_status(const struct stage_node *node, struct stat *status);
 
 #define STAGE_CONTROL_NAME ".flowfs"
 
-/* Whether the folder has one, and is listed with it. */
-bool stage_has_control(struct stage *stage, struct stage_node *folder);
-
 /* As stage_lookup for `.flowfs` in a folder, and for a file in it. */
 bool stage_control_lookup(struct stage *stage, struct stage_node *folder, struct stage_entry *entry,
                           struct flow_error *error);
