@@ -113,8 +113,8 @@ bool stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent,
                            struct stage_node **found, struct flow_error *error);
 void stage_node_drop(struct stage_nodes *nodes, struct stage_node *node);
 
-/* The file has been removed by that name, or has got another one (if there is no memory for it, the
- * node is as without a name). The node is held. */
+/* The file has been removed by that name, or has got another one (if there is no memory for it, or
+ * the folder was below it when last seen, the node is as without a name). The node is held. */
 void stage_node_unlinked(struct stage_nodes *nodes, struct stage_node *node,
                          struct stage_node *parent, const char *name);
 void stage_node_renamed(struct stage_nodes *nodes, struct stage_node *node,
