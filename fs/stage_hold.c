@@ -47,26 +47,41 @@ int stage_node_put_descriptor(struct stage_nodes *nodes, struct stage_node *node
     return none;
 }
 
-/* Closes descriptors of nodes that nobody holds, the ones looked at longest ago first, if there are
- * too many for another one. */
-static void make_room(struct stage_nodes *nodes)
+/* Whether the file can be found again: by its name, or the descriptor that it is known by. What was
+ * made cannot. */
+static bool can_close(const struct stage_node *node)
 {
-    if (atomic_load(&nodes->open) < nodes->most_open)
-        return;
-    pthread_mutex_lock(&nodes->lock);
+    return node->kind == STAGE_FILE &&
+           (node->parent || atomic_load(&node->descriptors[STAGE_PATH]) >= 0);
+}
+
+/* shut: also of files that we could not open again as they were. */
+static void close_some(struct stage_nodes *nodes, bool shut)
+{
     unsigned wanted = nodes->most_open - nodes->most_open / 4;
     for (size_t i = nodes->count; i && atomic_load(&nodes->open) > wanted; i--) {
         struct stage_node *node = nodes->hand;
         int nobody = 0;
         nodes->hand = node->after;
-        if (node->keep_open || (!node->parent && atomic_load(&node->descriptors[STAGE_PATH]) < 0))
+        if ((node->keep_open && !shut) || !can_close(node))
             continue;
         if (!atomic_compare_exchange_strong(&node->holds, &nobody, CLOSING))
             continue;
-        /* What has no name is opened again by the descriptor that it is known by. */
         close_from(nodes, node, node->parent ? STAGE_PATH : STAGE_READ);
         atomic_store(&node->holds, 0);
     }
+}
+
+/* Closes descriptors of nodes that nobody holds, the ones looked at longest ago first, if there are
+ * too many for another one. Read-only files come last, of which their maker may still be writing
+ * one: git makes thousands of them. */
+static void make_room(struct stage_nodes *nodes)
+{
+    if (atomic_load(&nodes->open) < nodes->most_open)
+        return;
+    pthread_mutex_lock(&nodes->lock);
+    close_some(nodes, false);
+    close_some(nodes, true);
     pthread_mutex_unlock(&nodes->lock);
 }
 

@@ -87,7 +87,7 @@ struct stage_node *stage_node_make(struct stage_nodes *nodes, struct stage_node 
 unsigned stage_node_key(const struct stage_node *node);
 
 /* Gives a node the descriptor by which its file was made, for writing; takes it over. always: the
- * file's mode forbids to open it again. */
+ * file's mode forbids to open it again, so that it is closed last. */
 void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor,
                           bool always);
 
