@@ -134,7 +134,7 @@ void ll_store_note_listing(struct ll_mount *mount, fuse_ino_t directory);
  * where the capture is broken. */
 int ll_errno(const struct flow_error *error);
 
-/* Makes the kernel ask again for the time of `@staging`. Any thread may call it. */
+/* Makes the kernel ask again for the time and the listing of `@staging`. Any thread may call it. */
 void ll_notify_staging(struct ll_mount *mount);
 
 /* Parts of ll_operations, by file. */
