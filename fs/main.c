@@ -372,6 +372,7 @@ static enum exit_code mount_and_serve(struct server *server)
         return code;
     }
     hold_signals();
+    ll_refusals_init(&server->mount.refusals);
     if (fuse_session_mount(server->mount.session, server->mountpoint) == 0) {
         int result = serve(server);
         code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
@@ -381,6 +382,7 @@ static enum exit_code mount_and_serve(struct server *server)
     } else {
         fprintf(stderr, "flowfs: cannot mount at %s\n", server->mountpoint);
     }
+    ll_refusals_end(&server->mount.refusals);
     fuse_session_destroy(server->mount.session);
     return code;
 }
