@@ -24,7 +24,7 @@ mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
 user="setpriv --reuid=65534 --regid=65534 --clear-groups"
 $user prlimit --nofile="$2:$2" ./flowfs -f sample.mitm mnt &
 daemon=$!
-until mountpoint -q mnt; do kill -0 $daemon && sleep 0.02; done
+until $user mountpoint -q mnt; do kill -0 $daemon && sleep 0.02; done
 status=0
 $user sh -ec "$1" || status=$?
 umount mnt
