@@ -6,7 +6,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How often we look whether somebody still waits: in flows, in nanoseconds. */
+#define FLOWS_A_LOOK 16
+#define LOOK_EVERY 100000000
 
 /* Files that are kept for the next one who asks. */
 #define KEPT 64
@@ -29,6 +34,8 @@ struct control {
     const struct collection *collection;
     struct views *views;
     int64_t format_version;
+    control_abandoned *abandoned; /* or NULL */
+    void *abandoned_context;
     pthread_mutex_t lock;
     struct entry *newest, *oldest;
     unsigned count;
@@ -54,6 +61,21 @@ struct control *control_open(const struct collection *collection, int64_t format
 void control_set_views(struct control *control, struct views *views)
 {
     control->views = views;
+}
+
+void control_set_abandoned(struct control *control, control_abandoned *abandoned, void *context)
+{
+    control->abandoned = abandoned;
+    control->abandoned_context = context;
+}
+
+/* False, with the error set, if there is nobody who waits. */
+static bool is_waited_for(const struct control *control, struct flow_error *error)
+{
+    if (!control->abandoned || !control->abandoned(control->abandoned_context))
+        return true;
+    flow_error_set(error, EINTR, FLOW_ERROR_NO_OFFSET, "who asked for it waits no more");
+    return false;
 }
 
 static void free_entry(struct entry *entry)
@@ -253,7 +275,8 @@ static bool convert_flows(const struct control *control, const struct inode *ino
         return false;
     for (uint32_t i = 0; i < count && done; i++) {
         struct convert_flow flow = collection_convert_flow(control->collection, flows[i].flow);
-        done = convert_add(convert, &flow, NULL, error);
+        done = (i % FLOWS_A_LOOK || is_waited_for(control, error)) &&
+               convert_add(convert, &flow, NULL, error);
     }
     if (flows != &one)
         free(flows);
@@ -321,7 +344,28 @@ static bool make(struct control *control, const struct inode *inode, struct entr
     sink_close(sink);
     off_t size = lseek(entry->content.descriptor, 0, SEEK_END);
     entry->content.size = size > 0 ? (uint64_t)size : 0;
+    if (!done) {
+        close(entry->content.descriptor);
+        entry->content.descriptor = -1; /* for the next one, who may have more patience */
+    }
     return done;
+}
+
+/* Takes the entry's lock, which another may have while making it. */
+static bool wait_for(const struct control *control, struct entry *entry, struct flow_error *error)
+{
+    struct timespec until;
+    do {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_EVERY;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        if (pthread_mutex_timedlock(&entry->lock, &until) == 0)
+            return true;
+    } while (is_waited_for(control, error));
+    return false;
 }
 
 const struct control_content *control_get(struct control *control, const struct inode *inode,
@@ -335,17 +379,19 @@ const struct control_content *control_get(struct control *control, const struct 
         flow_error_memory(error);
         return NULL;
     }
-    pthread_mutex_lock(&entry->lock);
-    if (!entry->made && entry->content.descriptor < 0)
-        entry->made = make(control, inode, entry, error);
-    bool made = entry->made;
-    pthread_mutex_unlock(&entry->lock);
+    bool made = false;
+    bool locked = wait_for(control, entry, error);
+    if (locked) {
+        made = entry->made || make(control, inode, entry, error);
+        entry->made = made;
+        pthread_mutex_unlock(&entry->lock);
+    }
     if (made)
         return &entry->content;
     flow_error_set(error, EIO, FLOW_ERROR_NO_OFFSET, "%s could not be made",
                    control_file_name(inode->control));
     pthread_mutex_lock(&control->lock);
-    if (entry->linked)
+    if (locked && entry->linked)
         unlink_entry(control, entry); /* the next one who asks tries again */
     pthread_mutex_unlock(&control->lock);
     control_release(control, &entry->content);

@@ -16,6 +16,11 @@ struct control *control_open(const struct collection *collection, int64_t format
 /* Where the flows of views are asked for; before any file of theirs is. */
 void control_set_views(struct control *control, struct views *views);
 
+/* Asked now and then while a file is made: whether the one who asked for it waits no more.
+ * In the thread that called control_get. */
+typedef bool control_abandoned(void *context);
+void control_set_abandoned(struct control *control, control_abandoned *abandoned, void *context);
+
 /* Takes a line for the file `errors`; the newest 1 MB of them are kept. Any thread may call it. */
 void control_note(struct control *control, const char *line);
 
@@ -30,7 +35,8 @@ struct control_content {
 
 /* The content of a control file, made if it is not there or if flows have been added. Any thread
  * may call it; who asks for the same file waits. NULL with ENOENT (the flow has no such export),
- * what writing or reading gave, or ENOMEM. Given back by control_release. */
+ * EINTR (see control_set_abandoned), what writing or reading gave, or ENOMEM. Given back by
+ * control_release. */
 const struct control_content *control_get(struct control *control, const struct inode *inode,
                                           struct flow_error *error);
 void control_release(struct control *control, const struct control_content *content);

@@ -49,6 +49,10 @@ extern const struct fuse_lowlevel_ops ll_operations;
  * that the request asks for. */
 struct ll_mount *ll_begin(fuse_req_t request, size_t size);
 
+/* Whether the request that this thread works on is wanted no more: its caller was interrupted, or
+ * the mount ends. context: the mount. */
+bool ll_is_abandoned(void *context);
+
 /* Answers requests with several threads until the file system is unmounted or SIGINT, SIGTERM or
  * SIGHUP arrives. Returns 0, or a negative errno if the connection to the kernel broke or threads
  * cannot be had. */
@@ -110,7 +114,14 @@ void ll_stage_reply_entry(fuse_req_t request, const struct ll_mount *mount,
                           const struct stage_entry *entry);
 void ll_stage_reply_attributes(fuse_req_t request, struct ll_mount *mount, fuse_ino_t inode);
 
-/* ll_write.c: what would change something; EROFS outside of `@staging` */
+/* ll_query.c: whether the node is `@query`; whether a name in it is to be not there for this
+ * caller; saving and forgetting the query of that name */
+bool ll_query_is_parent(fuse_ino_t inode);
+bool ll_query_denies(fuse_req_t request, const struct ll_mount *mount, const char *name);
+void ll_query_mkdir(fuse_req_t request, struct ll_mount *mount, const char *name);
+void ll_query_rmdir(fuse_req_t request, struct ll_mount *mount, const char *name);
+
+/* ll_write.c: what would change something; EROFS outside of `@staging`, but for queries */
 void ll_setattr(fuse_req_t request, fuse_ino_t inode, struct stat *status, int to_set,
                 struct fuse_file_info *info);
 void ll_mknod(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode, dev_t device);

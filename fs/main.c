@@ -397,6 +397,7 @@ static enum exit_code run(struct server *server)
         tree->group = getgid();
         tree->umask = umask(0);
         umask(tree->umask);
+        control_set_abandoned(server->control, ll_is_abandoned, &server->mount);
         placement_init(&server->mount.placement);
         server->mount.ready = tell_ready;
         server->mount.ready_context = server;

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 
 import pytest
 from conftest import CAPTURES, FLOWFS, PROJECT, wait_until
@@ -136,7 +137,7 @@ def test_errors_are_kept(mount, tmp_path):
         file.write(b"more garbage" + dumps(http_flow(3)))
     wait_until(lambda: len(errors.read_text().splitlines()) == 2)
     assert errors.read_text().startswith(first)
-    assert "copy its folder" in (mounted.path / ".flowfs/README").read_text()
+    assert "copy their folders into @staging" in (mounted.path / ".flowfs/README").read_text()
 
 
 def test_eight_readers(mount, tmp_path):
@@ -167,3 +168,25 @@ def test_copying_converts(sample, tmp_path):
     shutil.copy(sample.path / "api.example/.flowfs/flows.har", tmp_path)
     entries = json.loads((tmp_path / "flows.har").read_text())["log"]["entries"]
     assert len(entries) == len(os.listdir(sample.path / "api.example"))
+
+
+def test_who_waits_no_more_is_let_go(mount, tmp_path):
+    """A conversion that takes long ends with the one who asked for it, and with the mount."""
+    capture = tmp_path / "many.mitm"
+    subprocess.run([PROJECT / "scripts/make-capture", "--flows", "20000", capture], check=True)
+    mounted = mount(capture)
+    for _ in range(2):
+        asking = subprocess.Popen(["stat", mounted.path / ".flowfs/flows.mitm.gz"], stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+        assert asking.poll() is None, "made so fast that nothing is tested"
+        asking.terminate()
+        start = time.monotonic()
+        asking.wait(20)
+        assert time.monotonic() - start < 1.5
+    asking = subprocess.Popen(["stat", mounted.path / ".flowfs/flows.mitm.gz"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    time.sleep(0.3)
+    start = time.monotonic()
+    mounted.end()
+    assert time.monotonic() - start < 3
+    assert asking.wait(20) != 0
