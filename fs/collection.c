@@ -156,11 +156,26 @@ static bool find_handshake(struct collection *collection, uint32_t number,
     return added;
 }
 
+/* Once a capture: there may be many. */
+static void tell_newer(struct collection *collection, struct collection_capture *capture,
+                       const struct capture_item *item)
+{
+    struct flow_error newer = {0};
+    if (item->glance.version <= MIGRATE_VERSION_NEWEST || capture->told_newer)
+        return;
+    flow_error_set(&newer, ENOTSUP, item->extent.offset,
+                   "format version %" PRId64 " is newer than %d, the newest known: read as %d",
+                   item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
+    report(collection, capture, &newer, no_gap);
+    capture->told_newer = true;
+}
+
 static bool add_flow(struct collection *collection, struct collection_capture *capture,
                      const struct capture_item *item, struct flow_error *error)
 {
     uint32_t number = (uint32_t)(capture - collection->captures);
     capture->flows++;
+    tell_newer(collection, capture, item);
     if (!is_wanted(collection, capture, item))
         return true;
     struct index_place place = {
@@ -172,13 +187,6 @@ static bool add_flow(struct collection *collection, struct collection_capture *c
     };
     if (!find_handshake(collection, number, item, &place.handshake, error))
         return false;
-    if (item->glance.version > MIGRATE_VERSION_NEWEST) {
-        struct flow_error newer = {0};
-        flow_error_set(&newer, ENOTSUP, item->extent.offset,
-                       "format version %" PRId64 " is newer than %d, the newest known: read as %d",
-                       item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
-        report(collection, capture, &newer, no_gap);
-    }
     return index_add(collection->index, &item->glance, &place, error);
 }
 
@@ -234,6 +242,7 @@ static bool scan_parts(struct collection *collection, struct collection_capture 
     struct adding adding = {collection, capture};
     const struct collection_parts parts = {
         .capture = capture->capture,
+        .newer = capture->told_newer,
         .judge = collection->matchers[0] ? judge : NULL,
         .add = add_seen,
         .skip = skip_seen,
@@ -242,7 +251,8 @@ static bool scan_parts(struct collection *collection, struct collection_capture 
     return collection_parts_scan(&parts, &capture->position, error);
 }
 
-/* Adds the flows from where the scan stands up to behind a gap, or the end: then *done. */
+/* Adds the flows from where the scan stands up to behind what keeps them from being looked at in
+ * parts: a gap, or the first flow of a newer version; or the end: then *done. */
 static bool scan_to_gap(struct collection *collection, struct collection_capture *capture,
                         struct capture_scan *scan, struct capture_item *item, bool *done,
                         struct flow_error *error)
@@ -258,8 +268,11 @@ static bool scan_to_gap(struct collection *collection, struct collection_capture
             report(collection, capture, &item->error, item->extent);
             return true;
         }
+        bool told = capture->told_newer;
         if (!add_flow(collection, capture, item, error))
             return false;
+        if (capture->told_newer != told)
+            return true;
     }
     return false;
 }

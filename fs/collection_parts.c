@@ -46,7 +46,7 @@ static bool see(void *context, unsigned worker, unsigned slot, const struct capt
     struct part *part = &scanning->slots[slot];
     size_t start = part->text.size;
     /* To be told of, by the scan that goes on here. */
-    if (item->glance.version > MIGRATE_VERSION_NEWEST)
+    if (item->glance.version > MIGRATE_VERSION_NEWEST && !parts->newer)
         return false;
     enum filter_verdict verdict =
         parts->judge ? parts->judge(parts->context, worker, item) : FILTER_YES;

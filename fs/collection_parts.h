@@ -8,6 +8,7 @@
 
 struct collection_parts {
     struct capture *capture;
+    bool newer; /* flows of a version newer than known may be added as others are */
     /* What the filter says of a flow; NULL: it lets all in. worker: as in parallel.h; called by
      * several threads at once. FILTER_UNKNOWN: `add` is to find out. */
     enum filter_verdict (*judge)(void *context, unsigned worker, const struct capture_item *item);
