@@ -147,8 +147,8 @@ static bool find_handshake(struct collection *collection, uint32_t number,
     if (!capture_load(capture->capture, item->handshake, (struct capture_extent){0, 0}, &loaded,
                       error))
         return false;
-    struct index_place place = {number, capture->flows, item->handshake.offset,
-                                item->handshake.size, INDEX_NONE};
+    struct index_place place = {
+        number, capture->flows, item->handshake.offset, item->handshake.size, INDEX_NONE, 0};
     flow_glance_of_flow(&loaded.flow, &glance);
     *handshake = index_flow_count(collection->index);
     bool added = index_add(collection->index, &glance, &place, error);
@@ -184,6 +184,7 @@ static bool add_flow(struct collection *collection, struct collection_capture *c
         .offset = item->extent.offset,
         .size = item->extent.size,
         .handshake = INDEX_NONE,
+        .version = item->version,
     };
     if (!find_handshake(collection, number, item, &place.handshake, error))
         return false;
@@ -217,23 +218,23 @@ static void skip_seen(void *context, uint32_t skipped)
     adding->capture->flows += skipped;
 }
 
-static bool add_seen(void *context, const struct index_facts *facts, struct capture_extent extent,
-                     enum filter_verdict verdict, uint32_t skipped, struct flow_error *error)
+static bool add_seen(void *context, const struct collection_seen *seen, struct flow_error *error)
 {
     const struct adding *adding = context;
     struct collection_capture *capture = adding->capture;
-    capture->flows += skipped + 1;
-    if (verdict == FILTER_UNKNOWN &&
-        !is_wanted_when_read(adding->collection, capture, extent, no_gap))
+    capture->flows += seen->skipped + 1;
+    if (seen->verdict == FILTER_UNKNOWN &&
+        !is_wanted_when_read(adding->collection, capture, seen->extent, no_gap))
         return true;
     struct index_place place = {
         .capture = (uint32_t)(capture - adding->collection->captures),
         .number = capture->flows,
-        .offset = extent.offset,
-        .size = extent.size,
+        .offset = seen->extent.offset,
+        .size = seen->extent.size,
         .handshake = INDEX_NONE,
+        .version = seen->version,
     };
-    return index_add_facts(adding->collection->index, facts, &place, error);
+    return index_add_facts(adding->collection->index, &seen->facts, &place, error);
 }
 
 static bool scan_parts(struct collection *collection, struct collection_capture *capture,
