@@ -1,6 +1,6 @@
 /* What the files of `.flowfs` hold. A file is made when it is first asked for, into a file without
- * a name in $TMPDIR (or /var/tmp), so that memory stays bounded; the last ones are kept. A flow file
- * for which nothing need be converted is not made, but read out of the captures. */
+ * a name in $TMPDIR (or /var/tmp), so that memory stays bounded; the last ones are kept. A flow
+ * file for which nothing need be converted is not made, but read out of the captures. */
 #ifndef FLOWFS_FS_CONTROL_H
 #define FLOWFS_FS_CONTROL_H
 
