@@ -117,9 +117,6 @@ void ll_gate_close(struct ll_gate *gate);
  * a file from us. */
 void ll_store_files(struct ll_mount *mount, fuse_ino_t directory);
 
-/* To be called for each READ from a file's start, of so many bytes. */
-void ll_store_note_read(struct ll_mount *mount, fuse_ino_t file, size_t size);
-
 /* To be called by a worker at the start of each listing: has the kernel forget the listing of a
  * host, if the next one is to renew attributes. */
 void ll_store_note_listing(struct ll_mount *mount, fuse_ino_t directory);
