@@ -8,7 +8,8 @@ const char control_readme[] =
     "\n"
     "@by has links to the flows by time, method, status, type and capture; @query/EXPRESSION "
     "those\n"
-    "that match an expression of mitmproxy's filter language (write / as %2F).\n"
+    "that match an expression of mitmproxy's filter language (write / as %2F). mkdir saves such a\n"
+    "query, rmdir forgets it.\n"
     "\n"
     "Each folder that stands for flows (this one, a host, a flow, a group of @by, a query) has a\n"
     "folder .flowfs that is not listed:\n"
@@ -24,9 +25,16 @@ const char control_readme[] =
     "So `cp HOST/.flowfs/flows.har .` converts, and `sh HOST/FLOW/.flowfs/curl` sends a request\n"
     "again.\n"
     "\n"
-    "The tree is read-only. To edit a flow, copy its folder out of the mount, change its files "
-    "with\n"
-    "any tool, and make a flow file of it: `flowcat --pack FOLDER > edited.mitm`.\n";
+    "The captured tree is read-only. To edit flows, copy their folders into @staging, and change "
+    "them\n"
+    "there with any tool:\n"
+    "\n"
+    "  cp -r HOST/FLOW @staging/fix    makes the set `fix`\n"
+    "  @staging/fix.mitm               its flows as a flow file, always current\n"
+    "  @staging/fix.errors             there while the set has mistakes: what is wrong, and where\n"
+    "\n"
+    "A folder with nothing but a request.headers of `GET http://example.com/ HTTP/1.1` is a flow, "
+    "too.\n";
 
 static const char *packing_name(enum source_packing packing)
 {

@@ -1,6 +1,7 @@
 /* Inode numbers are arithmetic: no table, no memory a node, the same at every mount.
  *
  *   1                              the root
+ *   3                              `@staging`; what is in it: see stage_node.h
  *   16 + host                      a host's directory
  *   (flow + 1) << 32               a flow's directory
  *   (flow + 1) << 32 | slot        what is in it: 1 + file, 31 its messages/, 32 + n message n

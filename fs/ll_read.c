@@ -4,9 +4,19 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
+/* The request that the thread works on, or has answered. */
+static _Thread_local fuse_req_t current;
+
+bool ll_is_abandoned(void *context)
+{
+    const struct ll_mount *mount = context;
+    return current && (fuse_session_exited(mount->session) || fuse_req_interrupted(current));
+}
+
 struct ll_mount *ll_begin(fuse_req_t request, size_t size)
 {
     struct ll_mount *mount = fuse_req_userdata(request);
+    current = request;
     placement_note(&mount->placement, fuse_req_ctx(request)->pid, size);
     return mount;
 }
@@ -16,12 +26,12 @@ static void reply_error(fuse_req_t request, fuse_ino_t inode, const struct flow_
 {
     const struct ll_mount *mount = fuse_req_userdata(request);
     if (error->code != ENOENT && error->code != ENODATA && error->code != EISDIR &&
-        error->code != ENOTDIR)
+        error->code != ENOTDIR && error->code != EINTR)
         mount->report(mount->report_context, inode, error);
     fuse_reply_err(request, ll_errno(error));
 }
 
-static void ll_init(void *user_data, struct fuse_conn_info *connection)
+void ll_init(void *user_data, struct fuse_conn_info *connection)
 {
     struct ll_mount *mount = user_data;
     /* Listings with attributes always, not only where the kernel guesses they pay: without them
@@ -32,8 +42,14 @@ static void ll_init(void *user_data, struct fuse_conn_info *connection)
                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_CACHE_SYMLINKS);
     /* Splicing requests in costs two more system calls each, and ours carry no data. */
     connection->want &= ~(unsigned)FUSE_CAP_SPLICE_READ;
-    /* What a file holds never changes by itself, so no read need look whether its time did. */
+    /* What a file holds never changes by itself, so no read need look whether its time did. Only
+     * staged files that others may change do. */
     connection->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+    if (mount->stage && stage_is_shared(mount->stage))
+        connection->want |= connection->capable & FUSE_CAP_AUTO_INVAL_DATA;
+    /* Without OPEN nobody would tell us of O_TRUNC: the kernel is to ask for the size of 0. It also
+     * is to take the set-user-ID bit from what is written to. */
+    connection->want &= ~(unsigned)(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV);
     connection->max_readahead = 1u << 20;
     connection->max_background = 64;
     connection->congestion_threshold = 48;
@@ -51,18 +67,22 @@ double ll_entry_timeout(fuse_ino_t number)
 
 double ll_attribute_timeout(fuse_ino_t number)
 {
-    return inode_parse(number).kind == INODE_VIEW ? 0 : LL_FOREVER;
+    struct inode inode = inode_parse(number);
+    bool queries = inode.kind == INODE_VIEW && inode.view == VIEW_QUERY && !inode.number;
+    return queries ? 0 : LL_FOREVER;
 }
 
-static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
+void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
     struct fuse_entry_param entry = {.entry_timeout = LL_FOREVER};
     enum inode_kind kind = inode_parse(parent).kind;
-    if (kind == INODE_FLOW)
+    if (kind == INODE_FLOW || kind == INODE_VIEW)
         ll_demand_raise(&mount->demand);
-    if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
+    if (ll_query_is_parent(parent) && ll_query_denies(request, mount, name))
+        fuse_reply_err(request, ENOENT);
+    else if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
         entry.ino = entry.attr.st_ino;
         entry.attr_timeout = ll_attribute_timeout(entry.ino);
         entry.entry_timeout = ll_entry_timeout(entry.ino);
@@ -76,9 +96,8 @@ static void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     }
 }
 
-static void ll_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
+void ll_getattr(fuse_req_t request, fuse_ino_t inode)
 {
-    (void)info;
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
     struct stat status;
@@ -86,20 +105,6 @@ static void ll_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_in
         fuse_reply_attr(request, &status, ll_attribute_timeout(inode));
     else
         reply_error(request, inode, &error);
-}
-
-static void ll_setattr(fuse_req_t request, fuse_ino_t inode, struct stat *status, int to_set,
-                       struct fuse_file_info *info)
-{
-    (void)inode, (void)status, (void)to_set, (void)info;
-    fuse_reply_err(request, EROFS);
-}
-
-/* Answered once: see ll.h. */
-static void ll_open(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *info)
-{
-    (void)inode, (void)info;
-    fuse_reply_err(request, ENOSYS);
 }
 
 static void reply_piece(fuse_req_t request, const struct cached_piece *piece)
@@ -115,15 +120,15 @@ static void reply_piece(fuse_req_t request, const struct cached_piece *piece)
     fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE);
 }
 
-static void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
-                    struct fuse_file_info *info)
+void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset)
 {
-    (void)info;
     struct ll_mount *mount = ll_begin(request, size);
     struct flow_error error = {0};
     struct tree_piece piece;
     void *scratch = malloc(size);
     ll_demand_raise(&mount->demand);
+    if (offset == 0 && size <= LL_STORE_LARGEST)
+        foresight_note_read(&mount->foresight, inode);
     if (!scratch) {
         fuse_reply_err(request, ENOMEM);
         return;
@@ -137,7 +142,7 @@ static void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t off
     free(scratch);
 }
 
-static void ll_readlink(fuse_req_t request, fuse_ino_t inode)
+void ll_readlink(fuse_req_t request, fuse_ino_t inode)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
@@ -164,7 +169,7 @@ static void reply_text(fuse_req_t request, const struct buffer *text, size_t siz
         fuse_reply_buf(request, (const char *)text->data, text->size);
 }
 
-static void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size)
+void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, size_t size)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
@@ -176,7 +181,7 @@ static void ll_getxattr(fuse_req_t request, fuse_ino_t inode, const char *name, 
     buffer_free(&value);
 }
 
-static void ll_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size)
+void ll_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size)
 {
     struct ll_mount *mount = ll_begin(request, 0);
     struct flow_error error = {0};
@@ -197,9 +202,8 @@ static uint64_t captured_bytes(const struct collection *collection)
 }
 
 /* As df sees it: a file system as large as its captures, and full. */
-static void ll_statfs(fuse_req_t request, fuse_ino_t inode)
+void ll_statfs(fuse_req_t request)
 {
-    (void)inode;
     struct ll_mount *mount = ll_begin(request, 0);
     const struct collection *collection = mount->tree.collection;
     struct statvfs status = {
@@ -207,24 +211,7 @@ static void ll_statfs(fuse_req_t request, fuse_ino_t inode)
         .f_frsize = 4096,
         .f_blocks = (fsblkcnt_t)((captured_bytes(collection) + 4095) / 4096),
         .f_files = index_flow_count(collection_index(collection)),
-        .f_flag = ST_RDONLY,
         .f_namemax = NAME_LONGEST,
     };
     fuse_reply_statfs(request, &status);
 }
-
-const struct fuse_lowlevel_ops ll_operations = {
-    .init = ll_init,
-    .lookup = ll_lookup,
-    .getattr = ll_getattr,
-    .readlink = ll_readlink,
-    .setattr = ll_setattr,
-    .open = ll_open,
-    .opendir = ll_open,
-    .read = ll_read,
-    .readdir = ll_readdir,
-    .readdirplus = ll_readdirplus,
-    .getxattr = ll_getxattr,
-    .listxattr = ll_listxattr,
-    .statfs = ll_statfs,
-};

@@ -15,7 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How often a staging folder that is in use is tried again, every 50 ms. */
+#define STAGING_PATIENCE 100
 
 enum exit_code {
     EXIT_MOUNTED = 0,
@@ -31,8 +35,10 @@ struct server {
     struct control *control;
     struct views *views;
     struct filter *filter;
-    char *mountpoint; /* from the root: the server leaves the directory it was started in */
+    char *mountpoint;   /* from the root: the server leaves the directory it was started in */
+    int staging_folder; /* -1: there is no `@staging` */
     struct ll_mount mount;
+    struct follow *follow; /* NULL: nothing is followed */
     int ready_pipe; /* to the command that waits; -1 in the foreground and once it was told */
 };
 
@@ -194,6 +200,93 @@ static enum exit_code make_mountpoint(struct server *server)
     return EXIT_MOUNTED;
 }
 
+/* Before the mount covers it. */
+static enum exit_code open_staging_folder(struct server *server)
+{
+    const char *path = server->options.staging;
+    if (server->options.read_only)
+        return EXIT_MOUNTED;
+    if (path && mkdir(path, 0777) < 0 && errno != EEXIST) {
+        fprintf(stderr, "flowfs: cannot make the staging folder %s: %s\n", path, strerror(errno));
+        return EXIT_MOUNTPOINT;
+    }
+    if (!path)
+        path = server->mountpoint;
+    server->staging_folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (server->staging_folder >= 0)
+        return EXIT_MOUNTED;
+    fprintf(stderr, "flowfs: cannot use the staging folder %s: %s\n", path, strerror(errno));
+    return EXIT_MOUNTPOINT;
+}
+
+static void report_staging(void *context, const char *line)
+{
+    say(context, line);
+}
+
+static void staging_changed(void *context)
+{
+    ll_notify_staging(context);
+}
+
+/* umount returns before the process that served is done: it packs what was edited last. So a folder
+ * that is in use is waited for, for a while. */
+static struct stage *wait_for_stage(const struct stage_options *options, struct flow_error *error)
+{
+    const struct timespec pause = {.tv_nsec = 50 * 1000000};
+    struct stage *stage = stage_open(options, error);
+    for (int i = 0; i < STAGING_PATIENCE && !stage && error->code == EBUSY; i++) {
+        nanosleep(&pause, NULL);
+        *error = (struct flow_error){0};
+        stage = stage_open(options, error);
+    }
+    return stage;
+}
+
+/* A mount point that cannot be written to is as good as any for what was captured; a staging folder
+ * that was asked for must be usable. */
+static enum exit_code open_stage(struct server *server)
+{
+    struct flow_error error = {0};
+    const struct options *options = &server->options;
+    struct stage_options stage_options = {
+        .folder = server->staging_folder,
+        .shared = options->staging,
+        .format_version = options->format_version,
+        .report = report_staging,
+        .report_context = server,
+        .changed = staging_changed,
+        .changed_context = &server->mount,
+    };
+    if (server->staging_folder < 0)
+        return EXIT_MOUNTED;
+    server->mount.stage = wait_for_stage(&stage_options, &error);
+    server->mount.tree.has_staging = server->mount.stage;
+    if (server->mount.stage)
+        return EXIT_MOUNTED;
+    if (options->staging) {
+        fprintf(stderr, "flowfs: cannot use the staging folder %s: %s\n", options->staging,
+                error.message);
+        return EXIT_MOUNTPOINT;
+    }
+    char text[512];
+    snprintf(text, sizeof text, "there is no @staging (--staging names a folder for it): %s",
+             error.message);
+    say(server, text);
+    return EXIT_MOUNTED;
+}
+
+/* What cannot be made durable now is told; the staged files themselves are where they were. */
+static void close_stage(struct server *server)
+{
+    struct flow_error error = {0};
+    if (stage_close(server->mount.stage, &error))
+        return;
+    char text[512];
+    snprintf(text, sizeof text, "not all of @staging could be packed: %s", error.message);
+    say(server, text);
+}
+
 /* What mount and df show as the source; commas and backslashes would end the option. */
 static void append_source(struct buffer *arguments, const struct options *options)
 {
@@ -216,9 +309,9 @@ static struct fuse_session *open_session(struct server *server)
     if (server->options.mount_options[0])
         buffer_append_byte(&options, ',');
     buffer_append_text(&options, server->options.mount_options);
-    /* Last, over the `rw,suid,dev` that mount(8) always passes: on a read-only mount the kernel
-     * need not ask for a file's attributes again after it was read. */
-    buffer_append_text(&options, ",ro,nosuid,nodev");
+    /* Last, over the `suid,dev` that mount(8) always passes. */
+    buffer_append_text(&options, server->options.read_only ? ",ro" : ",rw");
+    buffer_append_text(&options, ",nosuid,nodev");
     buffer_append_byte(&options, '\0');
     arguments[2] = (char *)options.data;
     arguments[3] = server->options.debug ? (char[]){"-d"} : NULL;
@@ -234,29 +327,14 @@ static struct fuse_session *open_session(struct server *server)
 /* From before the mount is there until somebody waits for them, signals that ask us to end are kept
  * waiting: one that ended the program at once would leave a dead mount behind. Threads inherit
  * this. */
-static void hold_signals(int how)
+static void hold_signals(void)
 {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
-    pthread_sigmask(how, &signals, NULL);
-}
-
-/* Without threads a signal ends libfuse's loop through its own handlers. */
-static int serve(struct server *server)
-{
-    struct fuse_session *session = server->mount.session;
-    if (!server->options.single_threaded)
-        return ll_loop(session);
-    if (fuse_set_signal_handlers(session) < 0)
-        return -errno;
-    hold_signals(SIG_UNBLOCK);
-    int result = fuse_session_loop(session);
-    fuse_remove_signal_handlers(session);
-    /* A signal ends the loop with its number: that is how one stops. */
-    return result < 0 ? result : 0;
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
 
 static void tell_added(void *context, uint32_t first, uint32_t first_host)
@@ -264,30 +342,39 @@ static void tell_added(void *context, uint32_t first, uint32_t first_host)
     ll_notify_added(context, first, first_host);
 }
 
-static int serve_and_follow(struct server *server)
+static void stop_following(void *context)
+{
+    struct server *server = context;
+    follow_stop(server->follow);
+    server->follow = NULL;
+}
+
+static int serve(struct server *server)
 {
     struct flow_error error = {0};
     struct follow_events events = {tell_added, &server->mount};
-    struct follow *follow =
-        server->options.no_follow ? NULL : follow_start(server->collection, events, &error);
+    if (!server->options.no_follow)
+        server->follow = follow_start(server->collection, events, &error);
     if (error.code)
         report_capture(server, "captures", &error, (struct capture_extent){0});
-    int result = serve(server);
-    follow_stop(follow);
-    return result;
+    return ll_loop(&server->mount, server->options.single_threaded);
 }
 
 static enum exit_code mount_and_serve(struct server *server)
 {
-    enum exit_code code = EXIT_MOUNT;
+    enum exit_code code = open_stage(server);
+    if (code != EXIT_MOUNTED)
+        return code;
+    code = EXIT_MOUNT;
     server->mount.session = open_session(server);
     if (!server->mount.session) {
         fprintf(stderr, "flowfs: cannot set up FUSE with these mount options\n");
         return code;
     }
-    hold_signals(SIG_BLOCK);
+    hold_signals();
+    ll_refusals_init(&server->mount.refusals);
     if (fuse_session_mount(server->mount.session, server->mountpoint) == 0) {
-        int result = serve_and_follow(server);
+        int result = serve(server);
         code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
         if (result < 0)
             syslog(LOG_ERR, "the mount ended: %s", strerror(-result));
@@ -295,6 +382,7 @@ static enum exit_code mount_and_serve(struct server *server)
     } else {
         fprintf(stderr, "flowfs: cannot mount at %s\n", server->mountpoint);
     }
+    ll_refusals_end(&server->mount.refusals);
     fuse_session_destroy(server->mount.session);
     return code;
 }
@@ -305,6 +393,8 @@ static enum exit_code run(struct server *server)
     enum exit_code code = index_captures(server);
     if (code == EXIT_MOUNTED)
         code = make_mountpoint(server);
+    if (code == EXIT_MOUNTED)
+        code = open_staging_folder(server);
     struct tree *tree = &server->mount.tree;
     if (code == EXIT_MOUNTED) {
         tree->cache =
@@ -317,15 +407,22 @@ static enum exit_code run(struct server *server)
         tree->group = getgid();
         tree->umask = umask(0);
         umask(tree->umask);
+        control_set_abandoned(server->control, ll_is_abandoned, &server->mount);
         placement_init(&server->mount.placement);
+        server->mount.read_only = server->options.read_only;
         server->mount.ready = tell_ready;
         server->mount.ready_context = server;
+        server->mount.ending = stop_following;
+        server->mount.ending_context = server;
         server->mount.report = report_request;
         server->mount.report_context = server;
         if (!tree->cache)
             fprintf(stderr, "flowfs: %s\n", error.message);
         code = tree->cache ? mount_and_serve(server) : EXIT_CAPTURE;
     }
+    close_stage(server);
+    if (server->staging_folder >= 0)
+        close(server->staging_folder);
     flow_cache_close(tree->cache);
     views_close(server->views);
     control_close(server->control);
@@ -374,11 +471,12 @@ static int run_in_background(struct server *server)
 
 int main(int argc, char **argv)
 {
-    struct server server = {.ready_pipe = -1};
+    struct server server = {.ready_pipe = -1, .staging_folder = -1};
     int code;
     if (!options_parse(&server.options, argc, argv))
         return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* of a limit that we were started with, writes are to fail instead */
     openlog("flowfs", LOG_PID, LOG_DAEMON);
     if (server.options.help) {
         fputs(options_help, stdout);

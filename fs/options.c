@@ -18,24 +18,28 @@ const char options_help[] =
     "those, or - for standard input. MOUNTPOINT is made if it is missing.\n"
     "\n"
     "    -o OPTION[,OPTION...]   mount options, as for any FUSE file system (allow_other, ...);\n"
-    "                            cache=SIZE, max_decoded=SIZE, no_follow, show_control\n"
-    "                            and format_version=N may stand here too\n"
+    "                            ro leaves @staging out; cache=SIZE, max_decoded=SIZE,\n"
+    "                            no_follow, show_control, format_version=N and staging=DIR may\n"
+    "                            stand here too\n"
     "    -f                      stay in the foreground\n"
     "    -d                      the same, and print each request\n"
     "    -s                      answer requests with one thread\n"
     "    --filter EXPR           show only flows that match, in mitmproxy's filter language\n"
-    "    --query EXPR            list this query in @query always; may be given several times\n"
+    "    --query EXPR            save a query, which @query then always lists; repeatable\n"
     "    --no-follow             do not look for new flows in captures that grow\n"
     "    --cache SIZE            memory for flows that were read lately (64M)\n"
     "    --max-decoded SIZE      show a compressed body decoded up to this size, as it was sent\n"
     "                            beyond (4G)\n"
-    "    --format-version N      of the flow files in .flowfs: 17 to 21 (21)\n"
-    "    --show-control          list .flowfs, which is always there\n"
+    "    --staging DIR           keep the files of @staging in this folder; else they are in the\n"
+    "                            mount point's own, under the mount\n"
+    "    --format-version N      of the flow files in .flowfs and @staging: 17 to 21 (21)\n"
+    "    --show-control          list .flowfs, which is always there (but not in @staging,\n"
+    "                            where cp -r and rm -r would fail at it)\n"
     "    -h, --help              print this\n"
     "    -V, --version           print the versions of flowfs and FUSE\n"
     "\n"
     "Exit codes: 0 mounted, 1 wrong usage, 2 a capture cannot be read, 3 the mount point cannot\n"
-    "be used, 4 mounting failed.\n"
+    "or the staging folder be used, 4 mounting failed.\n"
     "To unmount: umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT where you are not root.\n";
 
 enum long_option {
@@ -46,6 +50,7 @@ enum long_option {
     OPTION_SHOW_CONTROL,
     OPTION_FILTER,
     OPTION_QUERY,
+    OPTION_STAGING,
 };
 
 bool options_parse_size(const char *text, uint64_t *size)
@@ -128,6 +133,25 @@ static size_t mount_option_length(const char *text)
     return length;
 }
 
+/* The value of an option of `-o`, without the backslashes before commas. */
+static bool set_staging(struct options *options, const char *text, size_t length)
+{
+    char *path = malloc(length + 1);
+    size_t size = 0;
+    if (!path) {
+        fprintf(stderr, "flowfs: out of memory\n");
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        i += text[i] == '\\' && i + 1 < length;
+        path[size++] = text[i];
+    }
+    path[size] = '\0';
+    free(options->staging);
+    options->staging = path;
+    return true;
+}
+
 /* Takes our own options out of `-o`; the rest is for libfuse. */
 static bool add_mount_options(struct options *options, const char *text)
 {
@@ -142,6 +166,12 @@ static bool add_mount_options(struct options *options, const char *text)
             done = set_size("max_decoded", option + 12, &options->decode_limit);
         else if (strncmp(option, "format_version=", 15) == 0)
             done = set_version(option + 15, &options->format_version);
+        else if (strncmp(option, "staging=", 8) == 0)
+            done = set_staging(options, text + 8, length - 8);
+        else if (strcmp(option, "ro") == 0)
+            done = options->read_only = true;
+        else if (strcmp(option, "rw") == 0)
+            done = !(options->read_only = false);
         else if (strcmp(option, "show_control") == 0)
             done = options->show_control = true;
         else if (strcmp(option, "no_follow") == 0)
@@ -181,6 +211,10 @@ static bool parse_option(struct options *options, int option)
         return true;
     case OPTION_QUERY:
         return add_query(options, optarg);
+    case OPTION_STAGING:
+        free(options->staging);
+        options->staging = strdup(optarg);
+        return options->staging != NULL;
     case OPTION_SHOW_CONTROL:
         options->show_control = true;
         return true;
@@ -206,6 +240,7 @@ static bool parse_all(struct options *options, int argc, char **argv)
         {"format-version", required_argument, NULL, OPTION_FORMAT_VERSION},
         {"filter", required_argument, NULL, OPTION_FILTER},
         {"query", required_argument, NULL, OPTION_QUERY},
+        {"staging", required_argument, NULL, OPTION_STAGING},
         {"show-control", no_argument, NULL, OPTION_SHOW_CONTROL},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
@@ -253,4 +288,6 @@ void options_free(struct options *options)
     options->queries = NULL;
     free(options->mount_options);
     options->mount_options = NULL;
+    free(options->staging);
+    options->staging = NULL;
 }

@@ -17,7 +17,9 @@ struct options {
     bool single_threaded;
     bool no_follow;
     bool show_control;      /* `.flowfs` is listed */
-    int64_t format_version; /* of flow files in `.flowfs` */
+    bool read_only;         /* no `@staging` */
+    char *staging;          /* the folder of its files; NULL: the mount point's own */
+    int64_t format_version; /* of flow files in `.flowfs` and `@staging` */
     bool help, version;     /* nothing else is set then */
     uint64_t cache_size;    /* bytes */
     uint64_t decode_limit;  /* bytes */

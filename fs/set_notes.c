@@ -25,8 +25,11 @@ struct note {
 };
 
 struct set_notes {
-    int root, descriptor;
-    uint64_t size; /* of the file; bytes */
+    int root;
+    int locked;     /* the folder, by a description of its own that has the lock */
+    int descriptor; /* of the log; -1 until there is something to note */
+    bool loaded;    /* what the log says is known */
+    uint64_t size;  /* of the file; bytes */
     pthread_mutex_t lock;
     struct note *items;
     size_t count, capacity;
@@ -197,23 +200,22 @@ static bool lock(int descriptor, struct flow_error *error)
     return false;
 }
 
-/* Opens and locks. Whoever had the lock may have put a new file in the place of the one opened. */
-static bool open_locked(struct set_notes *notes, struct flow_error *error)
+/* The lock is the folder's, so that a mount that stages nothing leaves nothing behind. */
+static bool lock_folder(struct set_notes *notes, struct flow_error *error)
 {
-    struct stat opened, named;
-    for (;;) {
-        notes->descriptor = openat(notes->root, SET_NOTES_NAME,
-                                   O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-        if (notes->descriptor < 0)
-            return fail(error, "the staging folder cannot be used: cannot open");
-        if (!lock(notes->descriptor, error))
-            return false;
-        if (fstat(notes->descriptor, &opened) == 0 &&
-            fstatat(notes->root, SET_NOTES_NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-            opened.st_ino == named.st_ino && opened.st_dev == named.st_dev)
-            return true;
-        close(notes->descriptor);
-    }
+    notes->locked = openat(notes->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (notes->locked < 0)
+        return fail(error, "the staging folder cannot be used: cannot lock");
+    return lock(notes->locked, error);
+}
+
+static bool open_log(struct set_notes *notes, int flags, struct flow_error *error)
+{
+    if (notes->descriptor >= 0)
+        return true;
+    notes->descriptor = openat(notes->root, SET_NOTES_NAME,
+                               O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags, 0600);
+    return notes->descriptor >= 0 || fail(error, "the staging folder cannot be used: cannot open");
 }
 
 static void append_all(const struct set_notes *notes, struct buffer *text)
@@ -222,8 +224,7 @@ static void append_all(const struct set_notes *notes, struct buffer *text)
         append_line(text, notes->items[i].name, &notes->items[i]);
 }
 
-/* Writes the log anew without what is not true any more; the new file is locked before it takes
- * the old one's place. */
+/* Writes the log anew without what is not true any more. */
 static bool rewrite(struct set_notes *notes, struct flow_error *error)
 {
     struct buffer text = BUFFER_INIT;
@@ -234,7 +235,7 @@ static bool rewrite(struct set_notes *notes, struct flow_error *error)
     if (next.descriptor < 0)
         return fail(error, "cannot write");
     append_all(notes, &text);
-    bool done = (!text.failed || flow_error_memory(error)) && lock(next.descriptor, error) &&
+    bool done = (!text.failed || flow_error_memory(error)) &&
                 write_at_end(&next, buffer_bytes(&text), true, error) &&
                 (renameat(notes->root, NEW_NAME, notes->root, SET_NOTES_NAME) == 0 ||
                  fail(error, "cannot replace"));
@@ -253,6 +254,10 @@ static bool rewrite(struct set_notes *notes, struct flow_error *error)
 static bool load(struct set_notes *notes, struct flow_error *error)
 {
     struct stat status;
+    if (look(notes, SET_NOTES_NAME, &status) && !open_log(notes, 0, error))
+        return false;
+    if (notes->descriptor < 0)
+        return true;
     if (!read_all(notes, error))
         return false;
     size_t before = notes->count;
@@ -272,9 +277,10 @@ struct set_notes *set_notes_open(int root, struct flow_error *error)
         return NULL;
     }
     notes->root = root;
-    notes->descriptor = -1;
+    notes->locked = notes->descriptor = -1;
     pthread_mutex_init(&notes->lock, NULL);
-    if (open_locked(notes, error) && load(notes, error))
+    notes->loaded = lock_folder(notes, error) && load(notes, error);
+    if (notes->loaded)
         return notes;
     set_notes_close(notes);
     return NULL;
@@ -289,7 +295,8 @@ bool set_notes_add(struct set_notes *notes, const char *name, const struct stat 
     append_line(&line, name, &note);
     pthread_mutex_lock(&notes->lock);
     drop_untrue(notes, name);
-    bool done = (!line.failed && add(notes, name, &note)) || flow_error_memory(error);
+    bool done = open_log(notes, O_CREAT, error) &&
+                ((!line.failed && add(notes, name, &note)) || flow_error_memory(error));
     if (done && notes->size > LONGEST)
         done = rewrite(notes, error);
     else if (done)
@@ -321,8 +328,14 @@ void set_notes_close(struct set_notes *notes)
 {
     if (!notes)
         return;
-    if (notes->descriptor >= 0)
+    drop_untrue(notes, NULL);
+    if (notes->descriptor >= 0) {
+        if (notes->loaded && notes->count == 0)
+            unlinkat(notes->root, SET_NOTES_NAME, 0);
         close(notes->descriptor);
+    }
+    if (notes->locked >= 0)
+        close(notes->locked);
     for (size_t i = 0; i < notes->count; i++)
         free(notes->items[i].name);
     free(notes->items);

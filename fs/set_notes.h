@@ -4,7 +4,8 @@
  * note about a file that is not there harms nobody.
  *
  * The file is a log: a line a note, `inode size seconds nanoseconds name`, `%` and line ends in the
- * name percent-encoded. A lock on it keeps two mounts apart. Any thread may call anything. */
+ * name percent-encoded. It is there only while there is something to note. A lock on the folder
+ * keeps two mounts apart. Any thread may call anything. */
 #ifndef FLOWFS_FS_SET_NOTES_H
 #define FLOWFS_FS_SET_NOTES_H
 
@@ -17,9 +18,9 @@
 
 struct set_notes;
 
-/* Makes the file if it is missing, locks it, reads it, and leaves out what is not true any more.
- * root: the staging folder; it stays the caller's. NULL with EBUSY (another mount has it), ENOMEM,
- * or what a system call gave. */
+/* Locks the folder, reads the file if it is there, and leaves out what is not true any more. root:
+ * the staging folder; it stays the caller's. NULL with EBUSY (another mount has it), ENOMEM, or
+ * what a system call gave. */
 struct set_notes *set_notes_open(int root, struct flow_error *error);
 
 /* Notes that the file with that stat is ours under that name; durable: on disk when it returns.

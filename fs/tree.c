@@ -100,7 +100,8 @@ void tree_set_file(const struct tree *tree, uint64_t number, uint64_t size, int6
 static void set_root(const struct tree *tree, struct stat *status)
 {
     int64_t newest = index_newest(index_of(tree));
-    tree_set_directory(tree, INODE_ROOT_NUMBER, index_host_count(index_of(tree)) + TREE_VIEW_ROOTS,
+    tree_set_directory(tree, INODE_ROOT_NUMBER,
+                       index_host_count(index_of(tree)) + TREE_VIEW_ROOTS + tree->has_staging,
                        newest == INT64_MIN ? 0 : newest, status);
 }
 
@@ -306,8 +307,11 @@ static bool emit_dots(const struct listing *listing, uint64_t self, uint64_t par
     return listing->from >= 2 || emit_node(listing, "..", &status, false, 2);
 }
 
-/* Where views stand in the root, and a shown `.flowfs` in a listing: behind all else. */
+/* Where views and `@staging` stand in the root, and a shown `.flowfs` in a listing: behind all
+ * else.
+ */
 #define VIEWS_POSITION ((uint64_t)1 << 36)
+#define STAGING_POSITION ((uint64_t)1 << 37)
 #define CONTROL_POSITION ((uint64_t)1 << 40)
 
 static void emit_control(const struct listing *listing, struct inode owner)
@@ -381,6 +385,10 @@ static void list_root(const struct listing *listing)
         if (!emit_node(listing, view, &status, true, VIEWS_POSITION + i + 1))
             return;
     }
+    status = (struct stat){.st_ino = TREE_STAGING_NUMBER, .st_mode = S_IFDIR};
+    if (listing->tree->has_staging && listing->from <= STAGING_POSITION &&
+        !emit_node(listing, TREE_STAGING_NAME, &status, false, STAGING_POSITION + 1))
+        return;
     emit_control(listing, (struct inode){.kind = INODE_ROOT});
 }
 

@@ -16,12 +16,16 @@
 
 #include <sys/stat.h>
 
+#define TREE_STAGING_NAME "@staging"
+#define TREE_STAGING_NUMBER ((uint64_t)3)
+
 struct tree {
     const struct collection *collection;
     struct flow_cache *cache;
     struct control *control;
     struct views *views;
     bool show_control; /* `.flowfs` is listed */
+    bool has_staging;  /* and so is `@staging`, of which nothing is known here (stage.h) */
     uid_t owner;
     gid_t group;
     mode_t umask; /* taken from what nodes would allow */

@@ -32,7 +32,7 @@ def test_mount_flags(mount):
         (line,) = [line.split() for line in mounts if line.split()[1] == str(mounted.path)]
     assert line[0] == str(CAPTURES / "tcp.mitm")
     assert line[2] == "fuse.flowfs"
-    assert {"ro", "nosuid", "nodev", "noexec"} <= set(line[3].split(","))
+    assert {"rw", "nosuid", "nodev", "noexec"} <= set(line[3].split(","))
     assert "allow_other" not in line[3]
 
 
@@ -132,6 +132,19 @@ def test_bad_har_entry(mount):
 def test_signals_unmount(mount, number, options):
     mounted = mount(CAPTURES / "tcp.mitm", options=options)
     mounted.process.send_signal(number)
+    assert mounted.process.wait(20) == 0
+    assert not is_mounted(mounted.path)
+
+
+@pytest.mark.parametrize("options", [(), ("-s",)])
+def test_signals_that_were_ignored_unmount(mount, options):
+    """As nohup and shells in the background start it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        mounted = mount(CAPTURES / "tcp.mitm", options=options)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    mounted.process.send_signal(signal.SIGHUP)
     assert mounted.process.wait(20) == 0
     assert not is_mounted(mounted.path)
 

@@ -65,7 +65,7 @@ def test_jq(sample):
 
 
 def test_du(sample):
-    total = sum(os.lstat(path).st_blocks * 512 for path in all_files(sample.path))
+    total = sum(os.lstat(path).st_blocks * 512 for path in [*all_files(sample.path), sample.path / "@staging"])
     assert int(output("du", "-s", "-B1", sample.path).split()[0]) == total
     everything = [os.path.join(folder, name) for folder, folders, names in os.walk(sample.path)
                   for name in folders + names]
