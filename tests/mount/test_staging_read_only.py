@@ -154,7 +154,8 @@ def test_nothing_else_can_be_written(mounted, captured):
             attempts |= on_a_file(path, spare)
         for name, attempt in attempts.items():
             result = number(answer(attempt))
-            assert result == "EROFS", f"{kind}: {name}"
+            # A name that is no query is told so first.
+            assert result == "EROFS" or (kind == "queries" and result == "EINVAL"), f"{kind}: {name}"
     assert spare.read_text() == "to spare"
     assert captured.read_bytes() == capture
     assert fingerprint(mounted.path) == before
