@@ -1,29 +1,60 @@
 #include "foresight.h"
 
-/* Files and messages of one flow have the upper half of their inode number in common (inode.h). */
-static uint32_t flow_of(uint64_t inode)
+#include "inode.h"
+
+#define MESSAGES FLOWDIR_FILES
+#define NOTHING (-1)
+
+static int place_of(uint64_t number)
 {
-    return (uint32_t)(inode >> 32);
+    struct inode inode = inode_parse(number);
+    return inode.kind == INODE_FILE      ? (int)inode.file
+           : inode.kind == INODE_MESSAGE ? MESSAGES
+                                         : NOTHING;
 }
 
 void foresight_note_read(struct foresight *foresight, uint64_t inode)
 {
-    _Atomic uint64_t *slot = &foresight->read[flow_of(inode) % FORESIGHT_SLOTS];
-    uint64_t before = atomic_exchange_explicit(slot, inode, memory_order_relaxed);
-    if (flow_of(before) != flow_of(inode) || before == inode)
-        return;
+    int place = place_of(inode);
     /* Written only now and then: many threads come by here. */
-    if (atomic_load_explicit(&foresight->directories, memory_order_relaxed) <
-        FORESIGHT_DIRECTORIES / 2)
-        atomic_store_explicit(&foresight->directories, FORESIGHT_DIRECTORIES, memory_order_relaxed);
+    if (place != NOTHING && atomic_load_explicit(&foresight->wanted[place], memory_order_relaxed) <
+                                FORESIGHT_DIRECTORIES / 2)
+        atomic_store_explicit(&foresight->wanted[place], FORESIGHT_DIRECTORIES,
+                              memory_order_relaxed);
 }
 
-bool foresight_take(struct foresight *foresight)
+static bool is_wanted(const _Atomic int *wanted)
 {
-    if (atomic_load_explicit(&foresight->directories, memory_order_relaxed) <= 0)
-        return false;
-    atomic_fetch_sub_explicit(&foresight->directories, 1, memory_order_relaxed);
-    return true;
+    return atomic_load_explicit(wanted, memory_order_relaxed) > 0;
+}
+
+bool foresight_wants(const struct foresight *foresight, uint64_t inode)
+{
+    int place = place_of(inode);
+    return place != NOTHING && is_wanted(&foresight->wanted[place]);
+}
+
+bool foresight_wants_any(const struct foresight *foresight)
+{
+    for (int i = 0; i <= MESSAGES; i++)
+        if (is_wanted(&foresight->wanted[i]))
+            return true;
+    return false;
+}
+
+static void lower(_Atomic int *wanted)
+{
+    if (is_wanted(wanted))
+        atomic_fetch_sub_explicit(wanted, 1, memory_order_relaxed);
+}
+
+void foresight_note_given(struct foresight *foresight, uint64_t directory)
+{
+    enum inode_kind kind = inode_parse(directory).kind;
+    if (kind == INODE_MESSAGES)
+        lower(&foresight->wanted[MESSAGES]);
+    for (int i = 0; kind == INODE_FLOW && i < FLOWDIR_FILES; i++)
+        lower(&foresight->wanted[i]);
 }
 
 /* In place of a number of flows: enough, and the kernel has been told. */

@@ -14,6 +14,7 @@
 #include "tree.h"
 
 #include <fuse_lowlevel.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* How long the kernel may keep what cannot change, in seconds. */
@@ -50,6 +51,16 @@ struct ll_gate {
     int places;
 };
 
+/* Files whose pages the kernel is to drop: see ll_refuse.c. */
+struct ll_refusals {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    pthread_t thread; /* started by the first of them */
+    bool has_thread, stop;
+    uint64_t *inodes;
+    size_t count, capacity;
+};
+
 struct ll_mount {
     struct tree tree;
     struct stage *stage; /* NULL: there is no `@staging` */
@@ -58,6 +69,7 @@ struct ll_mount {
     struct ll_demand demand;
     struct foresight foresight;
     struct ll_gate gate;
+    struct ll_refusals refusals;
     struct placement placement;
     /* Called once the kernel and we agree on the protocol: from then on the mount can be used. */
     void (*ready)(void *context);
@@ -123,9 +135,6 @@ void ll_gate_close(struct ll_gate *gate);
  * a file from us. */
 void ll_store_files(struct ll_mount *mount, fuse_ino_t directory);
 
-/* To be called for each READ from a file's start, of so many bytes. */
-void ll_store_note_read(struct ll_mount *mount, fuse_ino_t file, size_t size);
-
 /* To be called by a worker at the start of each listing: has the kernel forget the listing of a
  * host, if the next one is to renew attributes. */
 void ll_store_note_listing(struct ll_mount *mount, fuse_ino_t directory);
@@ -134,8 +143,14 @@ void ll_store_note_listing(struct ll_mount *mount, fuse_ino_t directory);
  * where the capture is broken. */
 int ll_errno(const struct flow_error *error);
 
-/* Makes the kernel ask again for the time of `@staging`. Any thread may call it. */
+/* Makes the kernel ask again for the time and the listing of `@staging`. Any thread may call it. */
 void ll_notify_staging(struct ll_mount *mount);
+
+/* Pages of a captured file that were written have been refused: the kernel is to drop them. */
+void ll_refuse_pages(struct ll_mount *mount, fuse_ino_t inode);
+void ll_refusals_init(struct ll_refusals *refusals);
+/* Once the file system is unmounted, so that the kernel has nobody wait any more. */
+void ll_refusals_end(struct ll_refusals *refusals);
 
 /* Parts of ll_operations, by file. */
 

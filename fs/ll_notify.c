@@ -46,8 +46,9 @@ void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host
                                      0);
 }
 
-/* Its attributes alone: the kernel then sees by its time that its listing is old. */
+/* The listing, too: who has the folder open and reads it from its start again is not asked to look
+ * at its time. Nothing waits for that: no request is about the pages of a listing. */
 void ll_notify_staging(struct ll_mount *mount)
 {
-    fuse_lowlevel_notify_inval_inode(mount->session, STAGE_TOP_NUMBER, -1, 0);
+    fuse_lowlevel_notify_inval_inode(mount->session, STAGE_TOP_NUMBER, 0, 0);
 }

@@ -127,8 +127,8 @@ void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset)
     struct tree_piece piece;
     void *scratch = malloc(size);
     ll_demand_raise(&mount->demand);
-    if (offset == 0)
-        ll_store_note_read(mount, inode, size);
+    if (offset == 0 && size <= LL_STORE_LARGEST)
+        foresight_note_read(&mount->foresight, inode);
     if (!scratch) {
         fuse_reply_err(request, ENOMEM);
         return;

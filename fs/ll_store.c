@@ -53,8 +53,8 @@ static bool give(void *context, const struct tree_entry *entry)
     struct flow_error ignored = {0};
     struct tree_piece piece;
     int result = 0;
-    if (!entry->complete || !S_ISREG(status->st_mode) || status->st_size == 0 ||
-        status->st_size > LL_STORE_LARGEST)
+    if (!entry->complete || status->st_size == 0 || status->st_size > LL_STORE_LARGEST ||
+        !foresight_wants(&giving->mount->foresight, status->st_ino))
         return true;
     if (!tree_read(&giving->mount->tree, status->st_ino, 0, LL_STORE_LARGEST, giving->scratch,
                    &piece, &ignored))
@@ -75,21 +75,15 @@ void ll_store_files(struct ll_mount *mount, fuse_ino_t directory)
     enum inode_kind kind = inode_parse(directory).kind;
     struct giving giving = {.mount = mount};
     struct flow_error ignored = {0};
-    if ((kind != INODE_FLOW && kind != INODE_MESSAGES) || !foresight_take(&mount->foresight) ||
+    if ((kind != INODE_FLOW && kind != INODE_MESSAGES) || !foresight_wants_any(&mount->foresight) ||
         !enter(&mount->gate))
         return;
     giving.scratch = malloc(LL_STORE_LARGEST);
     if (giving.scratch)
         tree_list(&mount->tree, directory, 0, true, give, &giving, &ignored);
+    foresight_note_given(&mount->foresight, directory);
     free(giving.scratch);
     leave(&mount->gate);
-}
-
-void ll_store_note_read(struct ll_mount *mount, fuse_ino_t file, size_t size)
-{
-    enum inode_kind kind = inode_parse(file).kind;
-    if (size <= LL_STORE_LARGEST && (kind == INODE_FILE || kind == INODE_MESSAGE))
-        foresight_note_read(&mount->foresight, file);
 }
 
 void ll_store_note_listing(struct ll_mount *mount, fuse_ino_t directory)

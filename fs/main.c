@@ -15,7 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How often a staging folder that is in use is tried again, every 50 ms. */
+#define STAGING_PATIENCE 100
 
 enum exit_code {
     EXIT_MOUNTED = 0,
@@ -225,6 +229,20 @@ static void staging_changed(void *context)
     ll_notify_staging(context);
 }
 
+/* umount returns before the process that served is done: it packs what was edited last. So a folder
+ * that is in use is waited for, for a while. */
+static struct stage *wait_for_stage(const struct stage_options *options, struct flow_error *error)
+{
+    const struct timespec pause = {.tv_nsec = 50 * 1000000};
+    struct stage *stage = stage_open(options, error);
+    for (int i = 0; i < STAGING_PATIENCE && !stage && error->code == EBUSY; i++) {
+        nanosleep(&pause, NULL);
+        *error = (struct flow_error){0};
+        stage = stage_open(options, error);
+    }
+    return stage;
+}
+
 /* A mount point that cannot be written to is as good as any for what was captured; a staging folder
  * that was asked for must be usable. */
 static enum exit_code open_stage(struct server *server)
@@ -234,7 +252,6 @@ static enum exit_code open_stage(struct server *server)
     struct stage_options stage_options = {
         .folder = server->staging_folder,
         .shared = options->staging,
-        .show_control = options->show_control,
         .format_version = options->format_version,
         .report = report_staging,
         .report_context = server,
@@ -243,7 +260,7 @@ static enum exit_code open_stage(struct server *server)
     };
     if (server->staging_folder < 0)
         return EXIT_MOUNTED;
-    server->mount.stage = stage_open(&stage_options, &error);
+    server->mount.stage = wait_for_stage(&stage_options, &error);
     server->mount.tree.has_staging = server->mount.stage;
     if (server->mount.stage)
         return EXIT_MOUNTED;
@@ -355,6 +372,7 @@ static enum exit_code mount_and_serve(struct server *server)
         return code;
     }
     hold_signals();
+    ll_refusals_init(&server->mount.refusals);
     if (fuse_session_mount(server->mount.session, server->mountpoint) == 0) {
         int result = serve(server);
         code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
@@ -364,6 +382,7 @@ static enum exit_code mount_and_serve(struct server *server)
     } else {
         fprintf(stderr, "flowfs: cannot mount at %s\n", server->mountpoint);
     }
+    ll_refusals_end(&server->mount.refusals);
     fuse_session_destroy(server->mount.session);
     return code;
 }
@@ -457,6 +476,7 @@ int main(int argc, char **argv)
     if (!options_parse(&server.options, argc, argv))
         return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* of a limit that we were started with, writes are to fail instead */
     openlog("flowfs", LOG_PID, LOG_DAEMON);
     if (server.options.help) {
         fputs(options_help, stdout);

@@ -19,7 +19,7 @@ NAMES = ("request.headers", "request.body", "request.body.raw", "request.trailer
          "messages/0001.5-server.bin", "messages/9-server.txt", "summary.json")
 LINES = (b"GET http://example.com/ HTTP/1.1", b"HTTP/1.1 200 OK", b"Content-Length: 5", b"Content-Encoding: gzip", b"A: b", b"", b"x",
          b"Transfer-Encoding: chunked", b"CONNECT a:1 HTTP/1.1", b"HTTP/2.0 404 ", b"Content-Encoding: br, zstd", b"\xff: \xfe", b"POST /a HTTP/2.0")
-TOLD = re.compile(r"((?:request|response)\.[a-z.]+|flow\.json|query\.json|answer\.json|error|messages(?:/[^:]+)?)(:\d+)*: (found .*)")
+TOLD = re.compile(r"((?:request|response)\.[a-z.]+|flow\.json|query\.json|answer\.json|error|messages(?:/[^:]+)?)(:\d+)*: ([a-z_0-9.]+: )?found .*")
 
 
 @st.composite
