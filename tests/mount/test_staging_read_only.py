@@ -156,12 +156,14 @@ def test_nothing_else_can_be_written(mounted, captured):
             attempts |= in_a_directory(path, spare)
         elif not path.is_symlink():
             attempts |= on_a_file(path, spare)
+        # Queries are kept and let go by these two, which changes nothing that was captured.
+        for name in {"queries": ["mkdir"], "query": ["remove"]}.get(kind, []):
+            del attempts[name]
         for name, attempt in attempts.items():
             if (kind, name) in SAVED_QUERIES:
                 continue
             result = number(answer(attempt))
-            # A name that is no query is told so first.
-            assert result == "EROFS" or (kind == "queries" and result == "EINVAL"), f"{kind}: {name}"
+            assert result == "EROFS", f"{kind}: {name}"
     assert spare.read_text() == "to spare"
     assert captured.read_bytes() == capture
     assert fingerprint(mounted.path) == before
