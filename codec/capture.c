@@ -239,9 +239,11 @@ static bool glance_at(struct capture_scan *scan, struct capture_item *item,
     struct record *record = &scan->records.record;
     switch (flow_glance(record, &scan->memory, &item->glance, error)) {
     case FLOW_GLANCE_DONE:
+        item->version = item->glance.version;
         item->plain = true;
         return true;
     case FLOW_GLANCE_UNUSUAL:
+        item->version = item->glance.version;
         item->plain = item->glance.version >= FLOW_GLANCE_OLDEST_VERSION;
         return read_unusual(scan, record, item, error);
     case FLOW_GLANCE_BROKEN:

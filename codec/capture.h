@@ -45,6 +45,7 @@ struct capture_item {
     /* A WebSocket flow of version 11 or older: the handshake it must be joined with. */
     struct capture_extent handshake;
     struct flow_glance glance; /* CAPTURE_FLOW; borrowed until the next call */
+    int64_t version;           /* as the record has it; 0: none that can be copied */
     bool plain;                /* of a version in which no other flow has a part in this one */
     struct flow_error error;   /* CAPTURE_GAP, CAPTURE_PARTIAL */
 };

@@ -77,9 +77,9 @@ static inline uint64_t glance_word(const uint8_t *text)
 static inline struct glance_piece glance_member(struct glance_walk *walk, struct glance_seen *seen,
                                                 size_t from, size_t end, enum glance_key *key)
 {
-    const uint8_t *text = walk->text + from;
     if (!seen || end - from < sizeof seen->text)
         return glance_member_anew(walk, seen, from, end, key);
+    const uint8_t *text = walk->text + from;
     uint64_t different = ((glance_word(text) ^ seen->text[0]) & seen->mask[0]) |
                          ((glance_word(text + 8) ^ seen->text[1]) & seen->mask[1]) |
                          ((glance_word(text + 16) ^ seen->text[2]) & seen->mask[2]);

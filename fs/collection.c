@@ -147,8 +147,8 @@ static bool find_handshake(struct collection *collection, uint32_t number,
     if (!capture_load(capture->capture, item->handshake, (struct capture_extent){0, 0}, &loaded,
                       error))
         return false;
-    struct index_place place = {number, capture->flows, item->handshake.offset,
-                                item->handshake.size, INDEX_NONE};
+    struct index_place place = {
+        number, capture->flows, item->handshake.offset, item->handshake.size, INDEX_NONE, 0};
     flow_glance_of_flow(&loaded.flow, &glance);
     *handshake = index_flow_count(collection->index);
     bool added = index_add(collection->index, &glance, &place, error);
@@ -156,11 +156,26 @@ static bool find_handshake(struct collection *collection, uint32_t number,
     return added;
 }
 
+/* Once a capture: there may be many. */
+static void tell_newer(struct collection *collection, struct collection_capture *capture,
+                       const struct capture_item *item)
+{
+    struct flow_error newer = {0};
+    if (item->glance.version <= MIGRATE_VERSION_NEWEST || capture->told_newer)
+        return;
+    flow_error_set(&newer, ENOTSUP, item->extent.offset,
+                   "format version %" PRId64 " is newer than %d, the newest known: read as %d",
+                   item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
+    report(collection, capture, &newer, no_gap);
+    capture->told_newer = true;
+}
+
 static bool add_flow(struct collection *collection, struct collection_capture *capture,
                      const struct capture_item *item, struct flow_error *error)
 {
     uint32_t number = (uint32_t)(capture - collection->captures);
     capture->flows++;
+    tell_newer(collection, capture, item);
     if (!is_wanted(collection, capture, item))
         return true;
     struct index_place place = {
@@ -169,16 +184,10 @@ static bool add_flow(struct collection *collection, struct collection_capture *c
         .offset = item->extent.offset,
         .size = item->extent.size,
         .handshake = INDEX_NONE,
+        .version = item->version,
     };
     if (!find_handshake(collection, number, item, &place.handshake, error))
         return false;
-    if (item->glance.version > MIGRATE_VERSION_NEWEST) {
-        struct flow_error newer = {0};
-        flow_error_set(&newer, ENOTSUP, item->extent.offset,
-                       "format version %" PRId64 " is newer than %d, the newest known: read as %d",
-                       item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
-        report(collection, capture, &newer, no_gap);
-    }
     return index_add(collection->index, &item->glance, &place, error);
 }
 
@@ -209,23 +218,23 @@ static void skip_seen(void *context, uint32_t skipped)
     adding->capture->flows += skipped;
 }
 
-static bool add_seen(void *context, const struct index_facts *facts, struct capture_extent extent,
-                     enum filter_verdict verdict, uint32_t skipped, struct flow_error *error)
+static bool add_seen(void *context, const struct collection_seen *seen, struct flow_error *error)
 {
     const struct adding *adding = context;
     struct collection_capture *capture = adding->capture;
-    capture->flows += skipped + 1;
-    if (verdict == FILTER_UNKNOWN &&
-        !is_wanted_when_read(adding->collection, capture, extent, no_gap))
+    capture->flows += seen->skipped + 1;
+    if (seen->verdict == FILTER_UNKNOWN &&
+        !is_wanted_when_read(adding->collection, capture, seen->extent, no_gap))
         return true;
     struct index_place place = {
         .capture = (uint32_t)(capture - adding->collection->captures),
         .number = capture->flows,
-        .offset = extent.offset,
-        .size = extent.size,
+        .offset = seen->extent.offset,
+        .size = seen->extent.size,
         .handshake = INDEX_NONE,
+        .version = seen->version,
     };
-    return index_add_facts(adding->collection->index, facts, &place, error);
+    return index_add_facts(adding->collection->index, &seen->facts, &place, error);
 }
 
 static bool scan_parts(struct collection *collection, struct collection_capture *capture,
@@ -234,6 +243,7 @@ static bool scan_parts(struct collection *collection, struct collection_capture 
     struct adding adding = {collection, capture};
     const struct collection_parts parts = {
         .capture = capture->capture,
+        .newer = capture->told_newer,
         .judge = collection->matchers[0] ? judge : NULL,
         .add = add_seen,
         .skip = skip_seen,
@@ -242,7 +252,8 @@ static bool scan_parts(struct collection *collection, struct collection_capture 
     return collection_parts_scan(&parts, &capture->position, error);
 }
 
-/* Adds the flows from where the scan stands up to behind a gap, or the end: then *done. */
+/* Adds the flows from where the scan stands up to behind what keeps them from being looked at in
+ * parts: a gap, or the first flow of a newer version; or the end: then *done. */
 static bool scan_to_gap(struct collection *collection, struct collection_capture *capture,
                         struct capture_scan *scan, struct capture_item *item, bool *done,
                         struct flow_error *error)
@@ -258,8 +269,11 @@ static bool scan_to_gap(struct collection *collection, struct collection_capture
             report(collection, capture, &item->error, item->extent);
             return true;
         }
+        bool told = capture->told_newer;
         if (!add_flow(collection, capture, item, error))
             return false;
+        if (capture->told_newer != told)
+            return true;
     }
     return false;
 }

@@ -7,11 +7,8 @@
 
 /* A flow that the filter does not refuse. */
 struct seen {
-    struct index_facts facts; /* without the strings, but their sizes */
-    size_t text;              /* where they stand in the part's text: id, method, site */
-    struct capture_extent extent;
-    enum filter_verdict verdict;
-    uint32_t skipped; /* flows that were refused before it */
+    struct collection_seen flow; /* without the strings, but their sizes */
+    size_t text;                 /* where they stand in the part's text: id, method, site */
 };
 
 struct part {
@@ -46,7 +43,7 @@ static bool see(void *context, unsigned worker, unsigned slot, const struct capt
     struct part *part = &scanning->slots[slot];
     size_t start = part->text.size;
     /* To be told of, by the scan that goes on here. */
-    if (item->glance.version > MIGRATE_VERSION_NEWEST)
+    if (item->glance.version > MIGRATE_VERSION_NEWEST && !parts->newer)
         return false;
     enum filter_verdict verdict =
         parts->judge ? parts->judge(parts->context, worker, item) : FILTER_YES;
@@ -60,7 +57,8 @@ static bool see(void *context, unsigned worker, unsigned slot, const struct capt
     struct index_facts facts = index_facts_of_glance(&item->glance, &part->text);
     if (part->text.failed || !grow(part))
         return false;
-    part->flows[part->count++] = (struct seen){facts, start, item->extent, verdict, part->skipped};
+    part->flows[part->count++] =
+        (struct seen){{facts, item->extent, item->version, verdict, part->skipped}, start};
     part->skipped = 0;
     return true;
 }
@@ -72,12 +70,12 @@ static bool take(void *context, unsigned slot, uint64_t end, struct flow_error *
     const struct part *part = &scanning->slots[slot];
     (void)end;
     for (size_t i = 0; i < part->count; i++) {
-        const struct seen *seen = &part->flows[i];
-        struct index_facts facts = seen->facts;
-        facts.id.data = part->text.data + seen->text;
-        facts.method.data = facts.id.data + facts.id.size;
-        facts.site.data = facts.method.data + facts.method.size;
-        if (!parts->add(parts->context, &facts, seen->extent, seen->verdict, seen->skipped, error))
+        struct collection_seen seen = part->flows[i].flow;
+        struct index_facts *facts = &seen.facts;
+        facts->id.data = part->text.data + part->flows[i].text;
+        facts->method.data = facts->id.data + facts->id.size;
+        facts->site.data = facts->method.data + facts->method.size;
+        if (!parts->add(parts->context, &seen, error))
             return false;
     }
     parts->skip(parts->context, part->skipped);

@@ -1,9 +1,11 @@
 /* What the files of `.flowfs` hold. A file is made when it is first asked for, into a file without
- * a name in $TMPDIR (or /var/tmp), so that memory stays bounded; the last ones are kept. */
+ * a name in $TMPDIR (or /var/tmp), so that memory stays bounded; the last ones are kept. A flow
+ * file for which nothing need be converted is not made, but read out of the captures. */
 #ifndef FLOWFS_FS_CONTROL_H
 #define FLOWFS_FS_CONTROL_H
 
 #include "collection.h"
+#include "control_runs.h"
 #include "inode.h"
 #include "views.h"
 
@@ -29,7 +31,8 @@ uint32_t control_errors_version(struct control *control);
 
 /* Content that is there as long as somebody uses it. */
 struct control_content {
-    int descriptor;
+    int descriptor; /* -1: runs has it */
+    struct control_runs *runs;
     uint64_t size; /* in bytes */
 };
 
@@ -39,6 +42,11 @@ struct control_content {
  * control_release. */
 const struct control_content *control_get(struct control *control, const struct inode *inode,
                                           struct flow_error *error);
+
+/* As cached_flow_read. */
+bool control_read(const struct control_content *content, uint64_t offset, size_t size,
+                  void *scratch, struct cached_piece *piece, struct flow_error *error);
+
 void control_release(struct control *control, const struct control_content *content);
 
 /* Calls `visit` for each file whose content may be in somebody's cache. */

@@ -368,6 +368,7 @@ static bool fill_flow(struct index *index, struct index_flow *flow, const struct
                       ? (uint16_t)facts->status_code
                       : 0,
         .type = (uint8_t)facts->type,
+        .version = place->version > 0 && place->version <= UINT8_MAX ? (uint8_t)place->version : 0,
         .files = facts->files,
         .is_websocket = facts->is_websocket,
     };

@@ -40,8 +40,9 @@ struct index_flow {
     _Atomic uint32_t copies;       /* of the first: how many there are */
     uint32_t method;               /* a string's number; see index_string */
     uint16_t status;
-    uint16_t files; /* flowdir_files */
-    uint8_t type;   /* enum flow_type */
+    uint16_t files;  /* flowdir_files */
+    uint8_t type;    /* enum flow_type */
+    uint8_t version; /* as the record has it; 0: other than a number below 256, or HAR */
     uint8_t id_form : 1;
     uint8_t is_websocket : 1;
 };
@@ -65,6 +66,7 @@ struct index_place {
     uint32_t number;
     uint64_t offset, size;
     uint32_t handshake; /* INDEX_NONE: it has none */
+    int64_t version;    /* as the record has it; 0: HAR */
 };
 
 /* What the index takes in of a flow. The strings are borrowed. */

@@ -67,7 +67,9 @@ double ll_entry_timeout(fuse_ino_t number)
 
 double ll_attribute_timeout(fuse_ino_t number)
 {
-    return inode_parse(number).kind == INODE_VIEW ? 0 : LL_FOREVER;
+    struct inode inode = inode_parse(number);
+    bool queries = inode.kind == INODE_VIEW && inode.view == VIEW_QUERY && !inode.number;
+    return queries ? 0 : LL_FOREVER;
 }
 
 void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
@@ -76,7 +78,7 @@ void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     struct flow_error error = {0};
     struct fuse_entry_param entry = {.entry_timeout = LL_FOREVER};
     enum inode_kind kind = inode_parse(parent).kind;
-    if (kind == INODE_FLOW)
+    if (kind == INODE_FLOW || kind == INODE_VIEW)
         ll_demand_raise(&mount->demand);
     if (ll_query_is_parent(parent) && ll_query_denies(request, mount, name))
         fuse_reply_err(request, ENOENT);
@@ -125,6 +127,8 @@ void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset)
     struct tree_piece piece;
     void *scratch = malloc(size);
     ll_demand_raise(&mount->demand);
+    if (offset == 0 && size <= LL_STORE_LARGEST)
+        foresight_note_read(&mount->foresight, inode);
     if (!scratch) {
         fuse_reply_err(request, ENOMEM);
         return;

@@ -158,11 +158,13 @@ void ll_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_ino
 void ll_write(fuse_req_t request, fuse_ino_t inode, const char *data, size_t size, off_t offset,
               struct fuse_file_info *info)
 {
-    (void)info;
     struct ll_mount *mount = ll_begin(request, size);
     struct flow_error error = {0};
     if (!stage_is_node(inode)) {
+        bool mapped = info->writepage;
         fuse_reply_err(request, EROFS);
+        if (mapped)
+            ll_refuse_pages(mount, inode);
         return;
     }
     struct stage_early early;

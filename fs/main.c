@@ -15,7 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How often a staging folder that is in use is tried again, every 50 ms. */
+#define STAGING_PATIENCE 100
 
 enum exit_code {
     EXIT_MOUNTED = 0,
@@ -34,6 +38,7 @@ struct server {
     char *mountpoint;   /* from the root: the server leaves the directory it was started in */
     int staging_folder; /* -1: there is no `@staging` */
     struct ll_mount mount;
+    struct follow *follow; /* NULL: nothing is followed */
     int ready_pipe; /* to the command that waits; -1 in the foreground and once it was told */
 };
 
@@ -224,6 +229,20 @@ static void staging_changed(void *context)
     ll_notify_staging(context);
 }
 
+/* umount returns before the process that served is done: it packs what was edited last. So a folder
+ * that is in use is waited for, for a while. */
+static struct stage *wait_for_stage(const struct stage_options *options, struct flow_error *error)
+{
+    const struct timespec pause = {.tv_nsec = 50 * 1000000};
+    struct stage *stage = stage_open(options, error);
+    for (int i = 0; i < STAGING_PATIENCE && !stage && error->code == EBUSY; i++) {
+        nanosleep(&pause, NULL);
+        *error = (struct flow_error){0};
+        stage = stage_open(options, error);
+    }
+    return stage;
+}
+
 /* A mount point that cannot be written to is as good as any for what was captured; a staging folder
  * that was asked for must be usable. */
 static enum exit_code open_stage(struct server *server)
@@ -233,7 +252,6 @@ static enum exit_code open_stage(struct server *server)
     struct stage_options stage_options = {
         .folder = server->staging_folder,
         .shared = options->staging,
-        .show_control = options->show_control,
         .format_version = options->format_version,
         .report = report_staging,
         .report_context = server,
@@ -242,7 +260,7 @@ static enum exit_code open_stage(struct server *server)
     };
     if (server->staging_folder < 0)
         return EXIT_MOUNTED;
-    server->mount.stage = stage_open(&stage_options, &error);
+    server->mount.stage = wait_for_stage(&stage_options, &error);
     server->mount.tree.has_staging = server->mount.stage;
     if (server->mount.stage)
         return EXIT_MOUNTED;
@@ -309,29 +327,14 @@ static struct fuse_session *open_session(struct server *server)
 /* From before the mount is there until somebody waits for them, signals that ask us to end are kept
  * waiting: one that ended the program at once would leave a dead mount behind. Threads inherit
  * this. */
-static void hold_signals(int how)
+static void hold_signals(void)
 {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
-    pthread_sigmask(how, &signals, NULL);
-}
-
-/* Without threads a signal ends libfuse's loop through its own handlers. */
-static int serve(struct server *server)
-{
-    struct fuse_session *session = server->mount.session;
-    if (!server->options.single_threaded)
-        return ll_loop(session);
-    if (fuse_set_signal_handlers(session) < 0)
-        return -errno;
-    hold_signals(SIG_UNBLOCK);
-    int result = fuse_session_loop(session);
-    fuse_remove_signal_handlers(session);
-    /* A signal ends the loop with its number: that is how one stops. */
-    return result < 0 ? result : 0;
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
 
 static void tell_added(void *context, uint32_t first, uint32_t first_host)
@@ -339,17 +342,22 @@ static void tell_added(void *context, uint32_t first, uint32_t first_host)
     ll_notify_added(context, first, first_host);
 }
 
-static int serve_and_follow(struct server *server)
+static void stop_following(void *context)
+{
+    struct server *server = context;
+    follow_stop(server->follow);
+    server->follow = NULL;
+}
+
+static int serve(struct server *server)
 {
     struct flow_error error = {0};
     struct follow_events events = {tell_added, &server->mount};
-    struct follow *follow =
-        server->options.no_follow ? NULL : follow_start(server->collection, events, &error);
+    if (!server->options.no_follow)
+        server->follow = follow_start(server->collection, events, &error);
     if (error.code)
         report_capture(server, "captures", &error, (struct capture_extent){0});
-    int result = serve(server);
-    follow_stop(follow);
-    return result;
+    return ll_loop(&server->mount, server->options.single_threaded);
 }
 
 static enum exit_code mount_and_serve(struct server *server)
@@ -363,9 +371,10 @@ static enum exit_code mount_and_serve(struct server *server)
         fprintf(stderr, "flowfs: cannot set up FUSE with these mount options\n");
         return code;
     }
-    hold_signals(SIG_BLOCK);
+    hold_signals();
+    ll_refusals_init(&server->mount.refusals);
     if (fuse_session_mount(server->mount.session, server->mountpoint) == 0) {
-        int result = serve_and_follow(server);
+        int result = serve(server);
         code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
         if (result < 0)
             syslog(LOG_ERR, "the mount ended: %s", strerror(-result));
@@ -373,6 +382,7 @@ static enum exit_code mount_and_serve(struct server *server)
     } else {
         fprintf(stderr, "flowfs: cannot mount at %s\n", server->mountpoint);
     }
+    ll_refusals_end(&server->mount.refusals);
     fuse_session_destroy(server->mount.session);
     return code;
 }
@@ -399,8 +409,11 @@ static enum exit_code run(struct server *server)
         umask(tree->umask);
         control_set_abandoned(server->control, ll_is_abandoned, &server->mount);
         placement_init(&server->mount.placement);
+        server->mount.read_only = server->options.read_only;
         server->mount.ready = tell_ready;
         server->mount.ready_context = server;
+        server->mount.ending = stop_following;
+        server->mount.ending_context = server;
         server->mount.report = report_request;
         server->mount.report_context = server;
         if (!tree->cache)
@@ -463,6 +476,7 @@ int main(int argc, char **argv)
     if (!options_parse(&server.options, argc, argv))
         return EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* of a limit that we were started with, writes are to fail instead */
     openlog("flowfs", LOG_PID, LOG_DAEMON);
     if (server.options.help) {
         fputs(options_help, stdout);

@@ -16,9 +16,6 @@
 
 #define LIST_BUFFER_SIZE 32768
 
-/* Where a listing stands behind its `.flowfs`, which comes last. No file system gives it. */
-#define BEHIND_CONTROL ((uint64_t)INT64_MAX - 1)
-
 #define NUMBER_BIT ((uint64_t)1 << 63)
 
 bool stage_fail(struct flow_error *error, const char *what)
@@ -212,13 +209,20 @@ static bool find(struct stage *stage, struct stage_node *parent, const char *nam
     return entry->node != NULL;
 }
 
+/* A derived file is replaced without anybody holding its node, and then its inode number may be
+ * given to another file. So it is known by a descriptor, which keeps the number. */
+static bool find_derived(struct stage *stage, int descriptor, struct stage_entry *entry,
+                         struct flow_error *error)
+{
+    entry->node = stage_node_of_descriptor(stage->nodes, descriptor, &entry->status, error);
+    return entry->node != NULL;
+}
+
 static bool find_pack(struct stage *stage, const char *set, struct stage_entry *entry,
                       struct flow_error *error)
 {
     int descriptor = sets_open_pack(stage->sets, set, NULL, error);
-    if (descriptor >= 0)
-        entry->node = stage_node_of_descriptor(stage->nodes, descriptor, &entry->status, error);
-    return entry->node != NULL;
+    return descriptor >= 0 && find_derived(stage, descriptor, entry, error);
 }
 
 static bool find_errors(struct stage *stage, const char *set, const char *name,
@@ -229,10 +233,9 @@ static bool find_errors(struct stage *stage, const char *set, const char *name,
         return false;
     if (state != SETS_BROKEN)
         return no_such_file(error);
-    if (!find(stage, stage_nodes_top(stage->nodes), name, entry, error))
-        return false;
-    stage_node_set_derived(entry->node);
-    return true;
+    int descriptor = openat(stage->options.folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return descriptor >= 0 ? find_derived(stage, descriptor, entry, error)
+                           : stage_fail(error, name);
 }
 
 static bool find_in_top(struct stage *stage, const char *name, struct stage_entry *entry,
@@ -324,21 +327,6 @@ static bool list_entry(const struct listing *listing, const struct dirent64 *fou
     return taken;
 }
 
-static void list_control(const struct listing *listing)
-{
-    struct flow_error ignored = {0};
-    struct stage_listed listed = {.name = STAGE_CONTROL_NAME, .next = BEHIND_CONTROL};
-    if (!listing->stage->options.show_control ||
-        !stage_has_control(listing->stage, listing->folder))
-        return;
-    if (listing->plus)
-        stage_control_lookup(listing->stage, listing->folder, &listed.entry, &ignored);
-    if (!listed.entry.node)
-        listed.entry.status = (struct stat){.st_ino = NUMBER_BIT, .st_mode = S_IFDIR};
-    if (!listing->emit(listing->context, &listed) && listed.entry.node)
-        stage_node_forget(listing->stage->nodes, listed.entry.node, 1);
-}
-
 static bool list_descriptor(const struct listing *listing, int descriptor, struct flow_error *error)
 {
     char *buffer = malloc(LIST_BUFFER_SIZE);
@@ -354,8 +342,6 @@ static bool list_descriptor(const struct listing *listing, int descriptor, struc
         }
     bool done = size >= 0 || stage_fail(error, "the staged folder");
     free(buffer);
-    if (done && going_on)
-        list_control(listing);
     return done;
 }
 
@@ -375,14 +361,13 @@ bool stage_list(struct stage *stage, struct stage_node *folder, uint64_t from, b
 {
     struct listing listing = {stage, folder, folder == stage_nodes_top(stage->nodes),
                               plus,  emit,   context};
-    if (from == BEHIND_CONTROL)
-        return true;
     if (stage_node_kind(folder) == STAGE_CONTROL)
         return stage_control_list(stage, folder, from, emit, context, error);
     /* What cannot be brought up to date is reported by who looks at it. */
     struct flow_error ignored = {0};
     if (listing.is_top && from == 0) {
         stage_look(stage);
+        atomic_store(&stage->shown, true);
         sets_update_all(stage->sets, &ignored);
     }
     int path = stage_node_hold(stage->nodes, folder, STAGE_PATH, error);

@@ -3,7 +3,8 @@
  *
  *   NAME/            a set: a folder like any other
  *   NAME.mitm        the flow file made of it, always current; NAME.errors while that is impossible
- *   NAME/.flowfs/, NAME/…/FLOW/.flowfs/     its flows in other forms
+ *   NAME/.flowfs/, NAME/…/FLOW/.flowfs/     its flows in other forms; never listed, since who
+ *                    copies or removes all that is listed would fail at them
  *
  * Nothing is kept from the backing folder's own file system that it could say itself: names,
  * contents, attributes and errors are its own. What is derived (sets.h) is read-only: EROFS.
@@ -23,12 +24,11 @@ struct stage;
 struct stage_options {
     int folder;             /* the backing folder; stays the caller's and must outlive the stage */
     bool shared;            /* others may change it without going through the mount */
-    bool show_control;      /* `.flowfs` is listed */
     int64_t format_version; /* of flow files: 17 to 21 */
     sets_report *report;    /* see sets_open */
     void *report_context;
-    /* The time of the top has changed: what a kernel keeps of it is no longer true. Called before
-     * whoever changed something is answered. */
+    /* The top has another time and may have another listing than when it was last looked at: what a
+     * kernel keeps of it is no longer true. Called before whoever changed something is answered. */
     void (*changed)(void *context);
     void *changed_context;
 };

@@ -62,11 +62,30 @@ bool stage_is_shut(const struct stage *stage, mode_t mode)
     return stage->owner != 0 && (mode & (S_IRUSR | S_IWUSR)) != (S_IRUSR | S_IWUSR);
 }
 
+/* Files that were in the way of derived ones have got other names: their nodes learn them. */
+static void follow_moved(struct stage *stage, const struct sets_moved *moved)
+{
+    const char *const names[] = {moved->pack, moved->errors};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct flow_error ignored = {0};
+        struct stat status;
+        struct stage_node *node = NULL;
+        if (*names[i])
+            node = stage_node_find(stage->nodes, stage_nodes_top(stage->nodes), names[i], &status,
+                                   &ignored);
+        if (node)
+            stage_node_forget(stage->nodes, node, 1);
+    }
+}
+
 static void note_made(struct stage *stage, const struct stage_node *parent, const char *name)
 {
     struct flow_error ignored = {0}; /* told in NAME.errors: what is in the way stays there */
-    if (parent == stage_nodes_top(stage->nodes))
-        sets_made(stage->sets, name, NULL, &ignored);
+    struct sets_moved moved;
+    if (parent != stage_nodes_top(stage->nodes))
+        return;
+    sets_made(stage->sets, name, &moved, &ignored);
+    follow_moved(stage, &moved);
 }
 
 /* Looks up what was just made. */
@@ -195,26 +214,27 @@ static void note_renamed(struct stage *stage, const struct end *from, const stru
                          bool exchanged)
 {
     struct flow_error ignored = {0}; /* as in note_made */
+    struct sets_moved moved[2] = {0};
     const struct stage_node *top = stage_nodes_top(stage->nodes);
     bool leaves = from->folder && from->parent == top;
     bool comes = from->folder && to->parent == top;
     bool replaced = to->folder && to->parent == top;
     if (exchanged && leaves && replaced) {
-        sets_exchanged(stage->sets, from->name, to->name, NULL, &ignored);
-        return;
+        sets_exchanged(stage->sets, from->name, to->name, moved, &ignored);
+    } else if (leaves && comes) {
+        sets_renamed(stage->sets, from->name, to->name, &moved[0], &ignored);
+    } else {
+        if (leaves)
+            sets_removed(stage->sets, from->name);
+        if (replaced)
+            sets_removed(stage->sets, to->name);
+        if (comes)
+            sets_made(stage->sets, to->name, &moved[0], &ignored);
+        if (exchanged && to->folder && from->parent == top)
+            sets_made(stage->sets, from->name, &moved[1], &ignored);
     }
-    if (leaves && comes) {
-        sets_renamed(stage->sets, from->name, to->name, NULL, &ignored);
-        return;
-    }
-    if (leaves)
-        sets_removed(stage->sets, from->name);
-    if (replaced)
-        sets_removed(stage->sets, to->name);
-    if (comes)
-        sets_made(stage->sets, to->name, NULL, &ignored);
-    if (exchanged && to->folder && from->parent == top)
-        sets_made(stage->sets, from->name, NULL, &ignored);
+    follow_moved(stage, &moved[0]);
+    follow_moved(stage, &moved[1]);
 }
 
 static void move_nodes(struct stage *stage, const struct end *from, const struct end *to,

@@ -33,7 +33,7 @@ static bool is_flow(struct stage *stage, struct stage_node *folder)
     return found;
 }
 
-bool stage_has_control(struct stage *stage, struct stage_node *folder)
+static bool has_control(struct stage *stage, struct stage_node *folder)
 {
     char set[256];
     return stage_is_set(stage, folder, set) || is_flow(stage, folder);
@@ -43,14 +43,14 @@ bool stage_has_control(struct stage *stage, struct stage_node *folder)
 static bool belongs(struct stage *stage, struct stage_node *folder, enum control_file file)
 {
     if (control_file_belongs(file, CONTROL_OF_VIEW))
-        return stage_has_control(stage, folder);
+        return has_control(stage, folder);
     return control_file_belongs(file, CONTROL_OF_FLOW) && is_flow(stage, folder);
 }
 
 bool stage_control_lookup(struct stage *stage, struct stage_node *folder, struct stage_entry *entry,
                           struct flow_error *error)
 {
-    if (stage_node_kind(folder) != STAGE_FILE || !stage_has_control(stage, folder))
+    if (stage_node_kind(folder) != STAGE_FILE || !has_control(stage, folder))
         return no_such_file(error);
     entry->fleeting = true;
     entry->node = stage_node_find_made(stage->nodes, folder, FOLDER_KEY, 0);

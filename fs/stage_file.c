@@ -86,16 +86,12 @@ bool stage_set_times(struct stage *stage, struct stage_node *node, const struct 
 
 int stage_read(struct stage *stage, struct stage_node *node, struct flow_error *error)
 {
-    int descriptor = stage_node_hold(stage->nodes, node, STAGE_READ, error);
-    if (descriptor >= 0)
-        stage_node_remember(stage->nodes, node);
-    return descriptor;
+    return stage_node_hold_on(stage->nodes, node, STAGE_READ, error);
 }
 
 void stage_read_done(struct stage *stage, struct stage_node *node)
 {
-    stage_node_release(node);
-    stage_node_forget(stage->nodes, node, 1);
+    stage_node_drop(stage->nodes, node);
 }
 
 /* A long file is sent on its way to the disk in parts of this size. */

@@ -190,6 +190,18 @@ void stage_node_release(struct stage_node *node)
     atomic_fetch_sub(&node->holds, 1);
 }
 
+int stage_node_hold_on(struct stage_nodes *nodes, struct stage_node *node, enum stage_use use,
+                       struct flow_error *error)
+{
+    pthread_mutex_lock(&nodes->lock);
+    node->references++;
+    pthread_mutex_unlock(&nodes->lock);
+    int descriptor = stage_node_hold(nodes, node, use, error);
+    if (descriptor < 0)
+        stage_node_drop_reference(nodes, node);
+    return descriptor;
+}
+
 void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor)
 {
     make_room(nodes);

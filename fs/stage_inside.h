@@ -16,7 +16,7 @@ struct stage {
     mode_t umask;                /* of this process, which the kernel applies to what we make */
     _Atomic uint64_t generation; /* of all that is staged: another number after each change */
     _Atomic int64_t touched;     /* when that was, in nanoseconds since the epoch */
-    _Atomic bool shown;          /* the time of the top has been told since */
+    _Atomic bool shown;          /* the top has been looked at since */
     _Atomic bool keeps_pages;    /* the backing file system writes no other way */
 };
 
@@ -45,9 +45,6 @@ void stage_show_status(const struct stage_node *node, struct stat *status);
 /* stage_control.c: `.flowfs` */
 
 #define STAGE_CONTROL_NAME ".flowfs"
-
-/* Whether the folder has one, and is listed with it. */
-bool stage_has_control(struct stage *stage, struct stage_node *folder);
 
 /* As stage_lookup for `.flowfs` in a folder, and for a file in it. */
 bool stage_control_lookup(struct stage *stage, struct stage_node *folder, struct stage_entry *entry,

@@ -155,7 +155,7 @@ bool stage_node_is_derived(const struct stage_node *node)
     return atomic_load_explicit(&node->derived, memory_order_relaxed);
 }
 
-void stage_node_set_derived(struct stage_node *node)
+static void set_derived(struct stage_node *node)
 {
     atomic_store_explicit(&node->derived, true, memory_order_relaxed);
 }
@@ -239,6 +239,15 @@ static void set_place(struct stage_nodes *nodes, struct stage_node *node, struct
     stage_node_free_unused(nodes, former);
 }
 
+/* Whether the folder is the node, or as far as we know below it. So it may look where folders have
+ * changed places behind the mount: a way up must not become a circle. */
+static bool is_below(const struct stage_node *folder, const struct stage_node *node)
+{
+    while (node->references && folder && folder != node)
+        folder = folder->parent;
+    return node->references && folder;
+}
+
 static bool stands_at(const struct stage_node *node, const struct stage_node *parent,
                       const char *name)
 {
@@ -279,7 +288,7 @@ static struct stage_node *remember(struct stage_nodes *nodes, struct stage_node 
         enter_ring(nodes, node);
     }
     node->lookups++;
-    if (!stands_at(node, parent, name) && node != nodes->top) {
+    if (!stands_at(node, parent, name) && node != nodes->top && !is_below(parent, node)) {
         set_place(nodes, node, parent, copy);
         copy = NULL;
     }
@@ -333,7 +342,7 @@ struct stage_node *stage_node_of_descriptor(struct stage_nodes *nodes, int descr
     node->lookups++;
     /* Its name, if it has one, is not ours to know: it keeps its descriptors. */
     set_place(nodes, node, NULL, NULL);
-    stage_node_set_derived(node);
+    set_derived(node);
     pthread_mutex_unlock(&nodes->lock);
     free(fresh);
     int path = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
@@ -387,7 +396,7 @@ struct stage_node *stage_node_make(struct stage_nodes *nodes, struct stage_node 
     node->lookups = 1;
     node->keep_open = true;
     node->parent = parent;
-    stage_node_set_derived(node);
+    set_derived(node);
     pthread_mutex_lock(&nodes->lock);
     struct stage_node *former = stage_node_search(nodes, &status);
     if (former)
@@ -432,6 +441,6 @@ void stage_node_renamed(struct stage_nodes *nodes, struct stage_node *node,
 {
     char *copy = strdup(name);
     pthread_mutex_lock(&nodes->lock);
-    set_place(nodes, node, copy ? parent : NULL, copy);
+    set_place(nodes, node, copy && !is_below(parent, node) ? parent : NULL, copy);
     pthread_mutex_unlock(&nodes->lock);
 }

@@ -63,7 +63,6 @@ struct stage_node *stage_node_parent(struct stage_nodes *nodes, const struct sta
 
 /* Whether it is made by us, and so not to be written. */
 bool stage_node_is_derived(const struct stage_node *node);
-void stage_node_set_derived(struct stage_node *node);
 
 /* Finds `name` in the folder `parent`; NULL with what fstatat gave, ENOMEM, or EXDEV if another
  * file system is mounted there. status: as the file has it. The kernel gets one lookup of it. */
@@ -103,6 +102,11 @@ int stage_node_hold(struct stage_nodes *nodes, struct stage_node *node, enum sta
                     struct flow_error *error);
 void stage_node_release(struct stage_node *node);
 
+/* The same, and the node is there until stage_node_drop: for what goes on when the request has been
+ * answered, and the kernel may forget the node. */
+int stage_node_hold_on(struct stage_nodes *nodes, struct stage_node *node, enum stage_use use,
+                       struct flow_error *error);
+
 /* The node of `name` in the folder, held, if the kernel knows it; *found is NULL if not (or if
  * there is no such name). It is there until stage_node_drop. False with what opening it gave:
  * without a descriptor it could not be told from others once its name is gone. */
@@ -110,8 +114,8 @@ bool stage_node_hold_named(struct stage_nodes *nodes, struct stage_node *parent,
                            struct stage_node **found, struct flow_error *error);
 void stage_node_drop(struct stage_nodes *nodes, struct stage_node *node);
 
-/* The file has been removed by that name, or has got another one (if there is no memory for it, the
- * node is as without a name). The node is held. */
+/* The file has been removed by that name, or has got another one (if there is no memory for it, or
+ * the folder was below it when last seen, the node is as without a name). The node is held. */
 void stage_node_unlinked(struct stage_nodes *nodes, struct stage_node *node,
                          struct stage_node *parent, const char *name);
 void stage_node_renamed(struct stage_nodes *nodes, struct stage_node *node,

@@ -77,6 +77,8 @@ class Mount:
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
+            # If it hangs in the kernel, only this ends it.
+            subprocess.run(["umount", "-f", self.path], check=False)
             self.process.kill()
             self.process.wait()
         mounted = is_mounted(self.path)

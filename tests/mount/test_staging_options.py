@@ -89,11 +89,13 @@ def test_a_staging_folder_that_is_none(run, tmp_path):
     assert "file" in result.stderr and "Not a directory" in result.stderr
 
 
-def test_control_is_listed_if_asked_for(mount):
+def test_control_is_not_listed_where_it_would_be_copied_and_removed(mount):
     mounted = mount(SAMPLE, options=("--show-control",))
     stage_a_flow(mounted)
     staged = mounted.path / "@staging" / "fix"
-    listed = os.listdir(staged)
-    assert listed.count(".flowfs") == 1
+    assert ".flowfs" not in os.listdir(staged)
     assert {"curl", "flows.har", "stats.txt"} <= set(os.listdir(staged / ".flowfs"))
     assert (staged / ".flowfs" / "flows.mitm").read_bytes() == (staged.parent / "fix.mitm").read_bytes()
+    shutil.copytree(staged, staged.parent / "copy")
+    shutil.rmtree(staged)
+    assert sorted(os.listdir(staged.parent)) == ["copy", "copy.mitm"]

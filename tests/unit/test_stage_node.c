@@ -237,6 +237,48 @@ static void made_nodes_are_found_by_key_and_version(void **state)
     stage_node_forget(fixture->nodes, node, 2);
 }
 
+/* A folder is found in one that was below it when last seen: its way up stays one. */
+static void folders_that_change_places_make_no_circle(void **state)
+{
+    struct fixture *fixture = *state;
+    struct flow_error error = {0};
+    assert_int_equal(mkdirat(fixture->folder, "a", 0700), 0);
+    assert_int_equal(mkdirat(fixture->folder, "a/b", 0700), 0);
+    struct stage_node *above = find(fixture, "a");
+    struct stage_node *below = find_in(fixture, above, "b");
+    assert_true(stage_node_hold(fixture->nodes, below, STAGE_PATH, &error) >= 0);
+    stage_node_release(below);
+    assert_int_equal(renameat(fixture->folder, "a/b", fixture->folder, "b"), 0);
+    assert_int_equal(renameat(fixture->folder, "a", fixture->folder, "b/a"), 0);
+    assert_ptr_equal(find_in(fixture, below, "a"), above);
+    assert_ptr_equal(stage_node_parent(fixture->nodes, above), fixture->top);
+    find(fixture, "b");
+    find_in(fixture, below, "a");
+    assert_ptr_equal(stage_node_parent(fixture->nodes, above), below);
+    press(fixture);
+    assert_true(stage_node_hold(fixture->nodes, above, STAGE_READ, &error) >= 0);
+    stage_node_release(above);
+}
+
+/* Files that their maker made read-only keep their descriptors, but not all that there are. */
+static void read_only_files_do_not_take_all_descriptors(void **state)
+{
+    struct fixture *fixture = *state;
+    char name[32];
+    int before = count_descriptors();
+    for (int i = 0; i < 3 * MOST_OPEN; i++) {
+        snprintf(name, sizeof name, "press%d", i);
+        put_file(fixture, name, "1");
+        struct stage_node *node = find(fixture, name);
+        int descriptor = openat(fixture->folder, name, O_RDWR | O_CLOEXEC);
+        stage_node_keep_open(fixture->nodes, node, descriptor);
+        stage_node_set_shut(fixture->nodes, node);
+        assert_content(fixture, node, "1");
+    }
+    assert_true(count_descriptors() - before <= MOST_OPEN + 1);
+    press(fixture);
+}
+
 /* Threads that read the same few files while their descriptors come and go. */
 static void *read_all_the_time(void *argument)
 {
@@ -277,6 +319,8 @@ int main(void)
         WITH_FOLDER(what_was_replaced_behind_us_is_stale),
         WITH_FOLDER(forgotten_folders_go_with_their_last_file),
         WITH_FOLDER(made_nodes_are_found_by_key_and_version),
+        WITH_FOLDER(folders_that_change_places_make_no_circle),
+        WITH_FOLDER(read_only_files_do_not_take_all_descriptors),
         WITH_FOLDER(many_threads_use_few_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
