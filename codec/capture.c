@@ -1,7 +1,7 @@
 #include "capture.h"
 
+#include "har_ahead.h"
 #include "har_read.h"
-#include "har_scan.h"
 #include "migrate.h"
 #include "record_scan.h"
 
@@ -26,7 +26,8 @@ struct handshake {
 struct capture_scan {
     struct capture *capture;
     struct record_scan records;
-    struct har_scanner *entries;
+    struct flow_glance_memory memory;
+    struct har_ahead *entries;
     struct capture_flow current; /* of a flow that had to be read in full */
     struct handshake handshakes[HANDSHAKES_KEPT];
     size_t handshake_count;
@@ -156,7 +157,7 @@ struct capture_scan *capture_scan_open(struct capture *capture, uint64_t offset,
     scan->capture = capture;
     bool opened;
     if (capture->format == CAPTURE_HAR) {
-        scan->entries = har_scan_open(capture->source, HAR_SCAN_WINDOW, error);
+        scan->entries = har_ahead_open(capture, error);
         opened = scan->entries != NULL;
     } else {
         opened = record_scan_init(&scan->records, capture->source, offset, error);
@@ -172,7 +173,7 @@ void capture_scan_close(struct capture_scan *scan)
     if (!scan)
         return;
     record_scan_close(&scan->records);
-    har_scan_close(scan->entries);
+    har_ahead_close(scan->entries);
     capture_flow_close(&scan->current);
     free(scan);
 }
@@ -224,7 +225,7 @@ static bool read_unusual(struct capture_scan *scan, struct record *record,
                          struct capture_item *item, struct flow_error *error)
 {
     capture_flow_close(&scan->current);
-    if (record && !pair_handshake(scan, record, item, error))
+    if (!pair_handshake(scan, record, item, error))
         return false;
     if (!capture_load(scan->capture, item->extent, item->handshake, &scan->current, error))
         return false;
@@ -236,11 +237,14 @@ static bool glance_at(struct capture_scan *scan, struct capture_item *item,
                       struct flow_error *error)
 {
     struct record *record = &scan->records.record;
-    switch (flow_glance(record, &item->glance, error)) {
+    switch (flow_glance(record, &scan->memory, &item->glance, error)) {
     case FLOW_GLANCE_DONE:
+        item->version = item->glance.version;
         item->plain = true;
         return true;
     case FLOW_GLANCE_UNUSUAL:
+        item->version = item->glance.version;
+        item->plain = item->glance.version >= FLOW_GLANCE_OLDEST_VERSION;
         return read_unusual(scan, record, item, error);
     case FLOW_GLANCE_BROKEN:
         break;
@@ -253,7 +257,7 @@ static bool accept_flow(void *context, struct record *record)
     struct capture_scan *scan = context;
     struct capture_item item = {.extent = {record->offset, record->text.size}};
     struct flow_error error = {0};
-    switch (flow_glance(record, &item.glance, &error)) {
+    switch (flow_glance(record, &scan->memory, &item.glance, &error)) {
     case FLOW_GLANCE_DONE:
         return true;
     case FLOW_GLANCE_UNUSUAL:
@@ -265,9 +269,10 @@ static bool accept_flow(void *context, struct record *record)
     return false;
 }
 
-void capture_scan_move(struct capture_scan *scan, uint64_t offset)
+void capture_scan_move(struct capture_scan *scan, uint64_t offset, uint64_t end)
 {
     scan->records.position = offset;
+    scan->records.far = end;
 }
 
 bool capture_scan_find(struct capture_scan *scan, uint64_t limit, uint64_t *offset)
@@ -346,30 +351,10 @@ static bool next_record(struct capture_scan *scan, struct capture_item *item,
     return false;
 }
 
-static bool next_entry(struct capture_scan *scan, struct capture_item *item,
-                       struct flow_error *error)
-{
-    struct har_item entry;
-    if (!har_scan_next(scan->entries, &entry, error))
-        return false;
-    item->extent = (struct capture_extent){entry.offset, entry.size};
-    item->error = entry.error;
-    item->kind = entry.kind == HAR_ITEM_ENTRY ? CAPTURE_FLOW
-                 : entry.kind == HAR_ITEM_GAP ? CAPTURE_GAP
-                                              : CAPTURE_END;
-    if (item->kind == CAPTURE_FLOW && !read_unusual(scan, NULL, item, &item->error))
-        item->kind = CAPTURE_GAP;
-    if (item->error.code == ENOMEM || item->error.code == EIO) {
-        *error = item->error;
-        return false;
-    }
-    return true;
-}
-
 bool capture_scan_next(struct capture_scan *scan, struct capture_item *item,
                        struct flow_error *error)
 {
     *item = (struct capture_item){0};
-    return scan->capture->format == CAPTURE_HAR ? next_entry(scan, item, error)
+    return scan->capture->format == CAPTURE_HAR ? har_ahead_next(scan->entries, item, error)
                                                 : next_record(scan, item, error);
 }

@@ -45,7 +45,8 @@ struct capture_item {
     /* A WebSocket flow of version 11 or older: the handshake it must be joined with. */
     struct capture_extent handshake;
     struct flow_glance glance; /* CAPTURE_FLOW; borrowed until the next call */
-    bool plain;                /* a glance was enough: no other flow has a part in this one */
+    int64_t version;           /* as the record has it; 0: none that can be copied */
+    bool plain;                /* of a version in which no other flow has a part in this one */
     struct flow_error error;   /* CAPTURE_GAP, CAPTURE_PARTIAL */
 };
 
@@ -62,8 +63,9 @@ struct capture_scan *capture_scan_open(struct capture *capture, uint64_t offset,
 bool capture_scan_next(struct capture_scan *scan, struct capture_item *item,
                        struct flow_error *error);
 
-/* Has the scan of a flow file go on at `offset`. */
-void capture_scan_move(struct capture_scan *scan, uint64_t offset);
+/* Has the scan of a flow file go on at `offset`; at `end` others go on: what stands there is read
+ * only as far as a flow from before reaches. UINT64_MAX: nobody does. */
+void capture_scan_move(struct capture_scan *scan, uint64_t offset, uint64_t end);
 
 /* Moves the scan of a flow file to the next place before `limit` at which a flow seems to stand:
  * bytes inside a flow may look like one. False if there is none or reading failed. */

@@ -18,8 +18,8 @@ struct convert {
     uint64_t left_out;
 };
 
-/* How a format is made. All but `add` may be NULL; `copy` writes a flow that nobody has read yet,
- * or sets *copied to false. */
+/* How a format is made. All may be NULL but one of `add` and `row`; `copy` writes a flow that
+ * nobody has read yet, or sets *copied to false. */
 struct format {
     const char *name;
     const char *description;
@@ -27,6 +27,8 @@ struct format {
     bool (*copy)(struct convert *convert, const struct convert_flow *flow, bool *copied,
                  struct flow_error *error);
     bool (*add)(struct convert *convert, struct flowdir *directory, struct flow_error *error);
+    bool (*row)(const struct convert_options *options, struct flowdir *directory,
+                struct buffer *out, struct flow_error *error);
     bool (*end)(struct convert *convert, struct flow_error *error);
 };
 
@@ -63,9 +65,11 @@ static bool end_har(struct convert *convert, struct flow_error *error)
     return har_writer_end(convert->har, &convert->out, error);
 }
 
-static bool add_jsonl(struct convert *convert, struct flowdir *directory, struct flow_error *error)
+static bool jsonl_row(const struct convert_options *options, struct flowdir *directory,
+                      struct buffer *out, struct flow_error *error)
 {
-    return convert_append_jsonl(directory, &convert->out, error);
+    (void)options;
+    return convert_append_jsonl(directory, out, error);
 }
 
 static bool begin_csv(struct convert *convert, struct flow_error *error)
@@ -75,14 +79,17 @@ static bool begin_csv(struct convert *convert, struct flow_error *error)
     return true;
 }
 
-static bool add_csv(struct convert *convert, struct flowdir *directory, struct flow_error *error)
+static bool csv_row(const struct convert_options *options, struct flowdir *directory,
+                    struct buffer *out, struct flow_error *error)
 {
-    return convert_append_csv(directory, &convert->out, error);
+    (void)options;
+    return convert_append_csv(directory, out, error);
 }
 
-static bool add_list(struct convert *convert, struct flowdir *directory, struct flow_error *error)
+static bool list_row(const struct convert_options *options, struct flowdir *directory,
+                     struct buffer *out, struct flow_error *error)
 {
-    return convert_append_list(directory, convert->options.colour, &convert->out, error);
+    return convert_append_list(directory, options->colour, out, error);
 }
 
 static bool begin_stats(struct convert *convert, struct flow_error *error)
@@ -125,14 +132,14 @@ static const struct format formats[CONVERT_FORMATS] = {
                       .add = add_record},
     [CONVERT_HAR] = {"har", "HAR 1.2, as browsers write it", .begin = begin_har, .add = add_har,
                      .end = end_har},
-    [CONVERT_JSONL] = {"jsonl", "JSON lines: a summary of each flow", .add = add_jsonl},
+    [CONVERT_JSONL] = {"jsonl", "JSON lines: a summary of each flow", .row = jsonl_row},
     [CONVERT_CSV] = {"csv", "comma-separated values with a header line (RFC 4180)",
-                     .begin = begin_csv, .add = add_csv},
+                     .begin = begin_csv, .row = csv_row},
     [CONVERT_STATS] = {"stats", "counts, sums and extremes, for people", .begin = begin_stats,
                        .add = add_stats, .end = end_stats},
     [CONVERT_STATS_JSON] = {"stats_json", "counts, sums and extremes, as JSON",
                             .begin = begin_stats, .add = add_stats, .end = end_stats_json},
-    [CONVERT_LIST] = {"list", "a line a flow, for people", .add = add_list},
+    [CONVERT_LIST] = {"list", "a line a flow, for people", .row = list_row},
     [CONVERT_CURL] = {"curl", "a curl command a request", .add = add_export},
     [CONVERT_HTTPIE] = {"httpie", "an httpie command a request", .add = add_export},
     [CONVERT_RAW] = {"raw", "requests and responses as HTTP/1.1 has them", .add = add_export},
@@ -188,7 +195,9 @@ static bool add(struct convert *convert, struct flowdir *directory, struct flow_
 {
     size_t before = convert->out.size;
     struct flow_error problem = {0};
-    if (formats[convert->options.format].add(convert, directory, &problem))
+    const struct format *format = &formats[convert->options.format];
+    if (format->row ? format->row(&convert->options, directory, &convert->out, &problem)
+                    : format->add(convert, directory, &problem))
         return pass_on(convert, error);
     convert->out.size = before;
     if (problem.code != ENOTSUP && problem.code != EFBIG) {
@@ -229,6 +238,22 @@ bool convert_add(struct convert *convert, const struct convert_flow *flow,
     if (copied)
         return true;
     return directory ? add(convert, directory, error) : load_and_add(convert, flow, error);
+}
+
+bool convert_has_rows(const struct convert *convert)
+{
+    return formats[convert->options.format].row != NULL;
+}
+
+bool convert_row(const struct convert *convert, struct flowdir *directory, struct buffer *out,
+                 struct flow_error *error)
+{
+    return formats[convert->options.format].row(&convert->options, directory, out, error);
+}
+
+bool convert_add_row(struct convert *convert, struct bytes row, struct flow_error *error)
+{
+    return sink_write(convert->sink, row, error);
 }
 
 bool convert_end(struct convert *convert, struct flow_error *error)

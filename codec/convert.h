@@ -61,6 +61,16 @@ struct convert *convert_open(const struct convert_options *options, struct sink 
 bool convert_add(struct convert *convert, const struct convert_flow *flow,
                  struct flowdir *directory, struct flow_error *error);
 
+/* Whether the format is made of rows: what a flow gives is short, and depends on that flow alone.
+ */
+bool convert_has_rows(const struct convert *convert);
+
+/* Appends a flow's row, which convert_add_row then takes: many threads may make them at once. False
+ * with ENOMEM or what reading gave. */
+bool convert_row(const struct convert *convert, struct flowdir *directory, struct buffer *out,
+                 struct flow_error *error);
+bool convert_add_row(struct convert *convert, struct bytes row, struct flow_error *error);
+
 /* How many flows were left out, since the format cannot hold them. */
 uint64_t convert_left_out(const struct convert *convert);
 

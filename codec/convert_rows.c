@@ -128,6 +128,13 @@ bool convert_append_csv(struct flowdir *directory, struct buffer *out, struct fl
     return !out->failed || flow_error_memory(error);
 }
 
+static void append_right(struct buffer *out, const char *text, size_t width)
+{
+    for (size_t size = strlen(text); size < width; size++)
+        buffer_append_byte(out, ' ');
+    buffer_append_text(out, text);
+}
+
 /* At most five characters: 999, 1.2k, 35M. */
 static void append_short_size(struct buffer *out, uint64_t size)
 {
@@ -138,7 +145,7 @@ static void append_short_size(struct buffer *out, uint64_t size)
         number /= 1000;
     char text[16];
     snprintf(text, sizeof text, unit && number < 9.95 ? "%.1f%c" : "%.0f%c", number, units[unit]);
-    buffer_printf(out, "%5s", text);
+    append_right(out, text, 5);
 }
 
 static void append_short_duration(struct buffer *out, const struct flow *flow)
@@ -152,7 +159,29 @@ static void append_short_duration(struct buffer *out, const struct flow *flow)
         else
             snprintf(text, sizeof text, "%.0fs", milliseconds / 1000);
     }
-    buffer_printf(out, "%7s", text);
+    append_right(out, text, 7);
+}
+
+/* 2025-01-31 10:22:05.123 */
+static void append_short_time(struct buffer *out, double seconds)
+{
+    struct timestamp time = timestamp_split(timestamp_microseconds(seconds));
+    const struct {
+        unsigned number, digits;
+        char end;
+    } fields[] = {
+        {time.year, 4, '-'},
+        {time.month, 2, '-'},
+        {time.day, 2, ' '},
+        {time.hour, 2, ':'},
+        {time.minute, 2, ':'},
+        {time.second, 2, '.'},
+        {time.microsecond / 1000, 3, ' '},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        timestamp_append_padded(out, fields[i].number, fields[i].digits);
+        buffer_append_byte(out, (uint8_t)fields[i].end);
+    }
 }
 
 /* What comes from a capture may hold orders to a terminal. */
@@ -194,13 +223,12 @@ bool convert_append_list(struct flowdir *directory, bool colour, struct buffer *
                          struct flow_error *error)
 {
     const struct flow *flow = &directory->loaded.flow;
-    struct timestamp time = timestamp_split(timestamp_microseconds(flow->timestamp_start));
     struct sizes sizes = sizes_of(directory);
     struct buffer url = BUFFER_INIT;
     struct bytes kind = flow->type == FLOW_HTTP ? flow->target.method : flow->type_name;
     convert_append_url(flow, &url);
-    buffer_printf(out, "%04u-%02u-%02u %02u:%02u:%02u.%03u  ", time.year, time.month, time.day,
-                  time.hour, time.minute, time.second, time.microsecond / 1000);
+    append_short_time(out, flow->timestamp_start);
+    buffer_append_byte(out, ' ');
     append_printable(out, kind, 7);
     buffer_append_byte(out, ' ');
     append_status(out, flow, colour);

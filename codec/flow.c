@@ -256,8 +256,11 @@ bool flow_stream_message(const struct flow *flow, const struct value *item,
 
 bool flow_address(const struct value *address, struct bytes *host, int64_t *port)
 {
-    if (!value_is(address, VALUE_LIST) || address->count < 2 || !value_is_string(address->first))
+    int64_t number;
+    if (!value_is(address, VALUE_LIST) || address->count < 2 || !value_is_string(address->first) ||
+        !value_to_int64(address->first->next, &number))
         return false;
     *host = value_string(address->first);
-    return value_to_int64(address->first->next, port);
+    *port = number;
+    return true;
 }

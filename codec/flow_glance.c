@@ -1,111 +1,8 @@
 #include "flow_glance.h"
 
+#include "glance_keys.h"
+
 #include <errno.h>
-#include <math.h>
-#include <stdlib.h>
-
-/* The members of the top level, of messages and of connections that are looked at. */
-enum key {
-    KEY_OTHER,
-    KEY_ADDRESS,
-    KEY_AUTHORITY,
-    KEY_CLIENT_CONNECTION,
-    KEY_CONTENT,
-    KEY_ERROR,
-    KEY_HEADERS,
-    KEY_HOST,
-    KEY_HTTP_VERSION,
-    KEY_ID,
-    KEY_MESSAGES,
-    KEY_METHOD,
-    KEY_NAME,
-    KEY_PATH,
-    KEY_PEERNAME,
-    KEY_PORT,
-    KEY_QUESTIONS,
-    KEY_REQUEST,
-    KEY_RESPONSE,
-    KEY_SCHEME,
-    KEY_SERVER_CONNECTION,
-    KEY_STATUS_CODE,
-    KEY_TIMESTAMP,
-    KEY_TIMESTAMP_CREATED,
-    KEY_TIMESTAMP_START,
-    KEY_TRAILERS,
-    KEY_TYPE,
-    KEY_VERSION,
-    KEY_WEBSOCKET,
-};
-
-/* The names by length: most of a record's members are told apart by that alone. */
-static enum key key_of(const uint8_t *name, size_t size)
-{
-#define KEY(text, value)                                                                           \
-    if (memcmp(name, text, sizeof(text) - 1) == 0)                                                 \
-        return value;
-    switch (size) {
-    case 2:
-        KEY("id", KEY_ID)
-        break;
-    case 4:
-        KEY("host", KEY_HOST)
-        KEY("path", KEY_PATH)
-        KEY("port", KEY_PORT)
-        KEY("type", KEY_TYPE)
-        KEY("name", KEY_NAME)
-        break;
-    case 5:
-        KEY("error", KEY_ERROR)
-        break;
-    case 6:
-        KEY("method", KEY_METHOD)
-        KEY("scheme", KEY_SCHEME)
-        break;
-    case 7:
-        KEY("headers", KEY_HEADERS)
-        KEY("request", KEY_REQUEST)
-        KEY("version", KEY_VERSION)
-        KEY("address", KEY_ADDRESS)
-        KEY("content", KEY_CONTENT)
-        break;
-    case 8:
-        KEY("response", KEY_RESPONSE)
-        KEY("peername", KEY_PEERNAME)
-        KEY("trailers", KEY_TRAILERS)
-        KEY("messages", KEY_MESSAGES)
-        break;
-    case 9:
-        KEY("authority", KEY_AUTHORITY)
-        KEY("websocket", KEY_WEBSOCKET)
-        KEY("questions", KEY_QUESTIONS)
-        KEY("timestamp", KEY_TIMESTAMP)
-        break;
-    case 11:
-        KEY("client_conn", KEY_CLIENT_CONNECTION)
-        KEY("server_conn", KEY_SERVER_CONNECTION)
-        KEY("status_code", KEY_STATUS_CODE)
-        break;
-    case 12:
-        KEY("http_version", KEY_HTTP_VERSION)
-        break;
-    case 15:
-        KEY("timestamp_start", KEY_TIMESTAMP_START)
-        break;
-    case 17:
-        KEY("timestamp_created", KEY_TIMESTAMP_CREATED)
-        break;
-    default:
-        break;
-    }
-#undef KEY
-    return KEY_OTHER;
-}
-
-/* A piece of the record: where its content starts and how long it is. size 0 at 0: none. */
-struct piece {
-    size_t at, size;
-    char type;
-};
 
 /* What one message has, for the set of its files. */
 struct side {
@@ -115,215 +12,111 @@ struct side {
 /* Times and parts that depend on the flow's type, which may stand behind them in the record. */
 struct facts {
     struct flow_glance *glance;
-    struct record *record;
-    const struct tnet_need *need;
-    struct tnet_need need_storage;
-    struct flow_error *error;
+    struct glance_walk walk;
+    struct flow_glance_memory *memory; /* or NULL */
     struct side request, response;
     bool has_error, has_messages, has_stream;
-    struct piece client, server; /* looked at only if the rest leaves a question open */
+    struct glance_piece client, server; /* looked at only if the rest leaves a question open */
     double client_start, created, message_start, message_time;
     struct bytes address, peername, question;
     int64_t address_port, peername_port;
     bool has_type, has_version;
-    bool unusual;
 };
 
-/* Steps to the element at *from inside a container that ends at `end`. This runs a hundred times a
- * flow: what is sound and in memory takes the short way, all else is tnet_element's to judge. */
-static inline bool step(struct facts *facts, size_t *from, size_t end, struct piece *piece)
-{
-    const uint8_t *text = facts->record->text.data;
-    struct tnet_element element;
-    if (!facts->need) {
-        size_t at = *from;
-        size_t size = 0;
-        /* The record ends in a tag, so a run of digits ends inside it. */
-        for (uint8_t digit; (digit = (uint8_t)(text[at] - '0')) < 10; at++)
-            size = size * 10 + digit;
-        size_t digits = at - *from;
-        if (digits && digits <= TNET_LENGTH_DIGITS && text[at] == ':' && at < end &&
-            size < end - at - 1) {
-            *piece = (struct piece){at + 1, size, (char)text[at + 1 + size]};
-            *from = at + 1 + size + 1;
-            return true;
-        }
-    }
-    if (!tnet_element(facts->record->text, *from, end, facts->record->offset, facts->need, &element,
-                      facts->error))
-        return false;
-    *piece = (struct piece){*from + element.content, (size_t)element.size, element.type};
-    *from = piece->at + piece->size + 1;
-    return true;
-}
+typedef bool member_handler(struct facts *facts, enum glance_key key,
+                            const struct glance_piece *member);
 
-/* The content of a short string or number; nothing if it is another kind or long. */
-static struct bytes content(struct facts *facts, const struct piece *piece, char type,
-                            char other_type)
+/* last: what a dict of this kind held in the last record, or NULL. */
+static inline bool walk(struct facts *facts, const struct glance_piece *dict,
+                        struct glance_dict *last, member_handler *handle)
 {
-    struct bytes text = {facts->record->text.data + piece->at, piece->size};
-    if ((piece->type != type && piece->type != other_type) || piece->size > RECORD_LONG_STRING) {
-        facts->unusual |= piece->type != '~';
-        return bytes_make("", 0);
-    }
-    if (facts->need && !record_need(facts->record, piece->at, piece->size, facts->error))
-        return bytes_make("", 0);
-    return text;
-}
-
-static struct bytes string_of(struct facts *facts, const struct piece *piece)
-{
-    return content(facts, piece, ',', ';');
-}
-
-/* A plain decimal fraction whose digits are below 2^53: the quotient of two numbers that doubles
- * hold exactly is rounded once, as strtod rounds. NAN for all other texts. */
-static double short_decimal(struct bytes digits)
-{
-    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-    uint64_t number = 0;
-    size_t point = digits.size;
-    for (size_t i = 0; i < digits.size; i++) {
-        uint8_t digit = (uint8_t)(digits.data[i] - '0');
-        if (digit < 10)
-            number = number * 10 + digit;
-        else if (digits.data[i] == '.' && point == digits.size)
-            point = i;
-        else
-            return NAN;
-    }
-    size_t decimals = point == digits.size ? 0 : digits.size - point - 1;
-    if (digits.size > 18 || decimals > 9 || number >= (uint64_t)1 << 53)
-        return NAN;
-    return (double)number / powers[decimals];
-}
-
-static double time_of(struct facts *facts, const struct piece *piece)
-{
-    char text[40];
-    char *end;
-    struct bytes digits = content(facts, piece, '#', '^');
-    if (!digits.size || digits.size >= sizeof text)
-        return 0;
-    double seconds = short_decimal(digits);
-    if (!isnan(seconds))
-        return seconds;
-    memcpy(text, digits.data, digits.size);
-    text[digits.size] = '\0';
-    seconds = strtod(text, &end);
-    return *end ? 0 : seconds;
-}
-
-static int64_t integer_of(struct facts *facts, const struct piece *piece)
-{
-    int64_t number = 0;
-    struct bytes digits = content(facts, piece, '#', '#');
-    for (size_t i = 0; i < digits.size; i++) {
-        if (digits.data[i] < '0' || digits.data[i] > '9' || i == 18) {
-            facts->unusual = true;
-            return 0;
-        }
-        number = number * 10 + (digits.data[i] - '0');
-    }
-    return number;
-}
-
-/* Steps over a key and its member. */
-static bool step_member(struct facts *facts, size_t *from, size_t end, enum key *key,
-                        struct piece *member)
-{
-    struct piece name;
-    if (!step(facts, from, end, &name) || !step(facts, from, end, member))
-        return false;
-    *key = KEY_OTHER;
-    if ((name.type != ',' && name.type != ';') || name.size > 20)
-        return true;
-    struct bytes text = string_of(facts, &name);
-    *key = key_of(text.data, text.size);
-    return true;
-}
-
-typedef bool member_handler(struct facts *facts, enum key key, const struct piece *member);
-
-static bool walk(struct facts *facts, const struct piece *dict, member_handler *handle)
-{
-    enum key key;
-    struct piece member;
+    enum glance_key key;
     size_t from = dict->at;
     size_t end = dict->at + dict->size;
+    struct glance_seen *seen = last && facts->walk.text ? last->seen : NULL;
     if (dict->type != '}') {
-        facts->unusual |= dict->type != '~';
+        facts->walk.unusual |= dict->type != '~';
         return true;
     }
-    while (from < end)
-        if (!step_member(facts, &from, end, &key, &member) || !handle(facts, key, &member))
+    while (from < end) {
+        struct glance_piece member = glance_member(&facts->walk, seen, from, end, &key);
+        if (!member.next || (key != KEY_OTHER && !handle(facts, key, &member)))
             return false;
+        from = member.next;
+        if (seen && ++seen == last->seen + GLANCE_MEMBERS)
+            seen = NULL;
+    }
     return true;
 }
 
-/* Looks at the value of a field whose name was of interest; it stands at *from. */
+/* Looks at the value of a field whose name was of interest; it stands at `from`. */
 static bool field_value(struct facts *facts, size_t from, size_t end, struct bytes *value)
 {
-    struct piece piece;
-    if (!step(facts, &from, end, &piece))
+    struct glance_piece piece = glance_step(&facts->walk, from, end);
+    if (!piece.next)
         return false;
-    *value = string_of(facts, &piece);
-    facts->unusual |= from != end;
-    return !facts->error->code;
+    *value = glance_string(&facts->walk, &piece);
+    facts->walk.unusual |= piece.next != end;
+    return !facts->walk.error->code;
+}
+
+/* Looks at a field; most names are not those looked for. */
+static bool walk_field(struct facts *facts, const struct glance_piece *field, struct side *side)
+{
+    size_t end = field->at + field->size;
+    struct flow_target *target = &facts->glance->target;
+    struct glance_piece name = glance_step(&facts->walk, field->at, end);
+    struct bytes value;
+    if (!name.next)
+        return false;
+    if (name.size == 16 &&
+        bytes_equal_ignoring_case(glance_string(&facts->walk, &name), "content-encoding")) {
+        if (!field_value(facts, name.next, end, &value))
+            return false;
+        side->encoded |= flowdir_has_raw(value);
+    } else if (name.size == 4 && side == &facts->request &&
+               bytes_equal_ignoring_case(glance_string(&facts->walk, &name), "host")) {
+        if (!field_value(facts, name.next, end, &value))
+            return false;
+        facts->walk.unusual |= target->has_host_field;
+        target->host_field = value;
+        target->has_host_field = true;
+    }
+    return true;
 }
 
 /* Whether a field's name can be one of those looked for, by its length prefix alone: most names are
  * not, and need not be stepped over. */
-static bool name_is_of_interest(const struct facts *facts, const struct piece *field)
+static inline bool name_is_of_interest(const struct facts *facts, const struct glance_piece *field)
 {
-    const uint8_t *prefix = facts->record->text.data + field->at;
-    if (facts->need)
+    if (!facts->walk.text)
         return true;
+    const uint8_t *prefix = facts->walk.text + field->at;
     return (prefix[0] == '4' && prefix[1] == ':') ||
            (prefix[0] == '1' && prefix[1] == '6' && prefix[2] == ':') || prefix[0] == '0';
 }
 
-static bool walk_headers(struct facts *facts, const struct piece *headers, struct side *side)
+static bool walk_headers(struct facts *facts, const struct glance_piece *headers, struct side *side)
 {
     size_t from = headers->at;
     size_t end = headers->at + headers->size;
-    struct flow_target *target = &facts->glance->target;
-    struct piece field, name;
-    struct bytes value;
     if (headers->type != ']')
         return true;
     while (from < end) {
-        if (!step(facts, &from, end, &field))
+        struct glance_piece field = glance_step(&facts->walk, from, end);
+        if (!field.next)
             return false;
-        size_t inside = field.at;
-        size_t field_end = field.at + field.size;
-        if (field.type != ']' || field.size == 0) {
-            facts->unusual = true;
-            continue;
-        }
-        if (!name_is_of_interest(facts, &field))
-            continue;
-        if (!step(facts, &inside, field_end, &name))
+        from = field.next;
+        if (field.type != ']' || field.size == 0)
+            facts->walk.unusual = true;
+        else if (name_is_of_interest(facts, &field) && !walk_field(facts, &field, side))
             return false;
-        if (name.size == 16 &&
-            bytes_equal_ignoring_case(string_of(facts, &name), "content-encoding")) {
-            if (!field_value(facts, inside, field_end, &value))
-                return false;
-            side->encoded |= flowdir_has_raw(value);
-        } else if (name.size == 4 && side == &facts->request &&
-                   bytes_equal_ignoring_case(string_of(facts, &name), "host")) {
-            if (!field_value(facts, inside, field_end, &value))
-                return false;
-            facts->unusual |= target->has_host_field;
-            target->host_field = value;
-            target->has_host_field = true;
-        }
     }
     return true;
 }
 
 /* What a request and a response have in common. */
-static bool side_member(struct facts *facts, enum key key, const struct piece *member,
+static bool side_member(struct facts *facts, enum glance_key key, const struct glance_piece *member,
                         struct side *side)
 {
     if (key == KEY_HEADERS)
@@ -335,103 +128,113 @@ static bool side_member(struct facts *facts, enum key key, const struct piece *m
     return true;
 }
 
-static bool walk_questions(struct facts *facts, const struct piece *questions);
+static bool walk_questions(struct facts *facts, const struct glance_piece *questions);
 
-static bool request_member(struct facts *facts, enum key key, const struct piece *member)
+static bool request_member(struct facts *facts, enum glance_key key,
+                           const struct glance_piece *member)
 {
     struct flow_target *target = &facts->glance->target;
     switch (key) {
     case KEY_METHOD:
-        target->method = string_of(facts, member);
+        target->method = glance_string(&facts->walk, member);
         break;
     case KEY_SCHEME:
-        target->scheme = string_of(facts, member);
+        target->scheme = glance_string(&facts->walk, member);
         break;
     case KEY_AUTHORITY:
-        target->authority = target->shown_authority = string_of(facts, member);
-        facts->unusual |= flow_target_is_idna(target->authority);
+        target->authority = target->shown_authority = glance_string(&facts->walk, member);
+        facts->walk.unusual |= flow_target_is_idna(target->authority);
         break;
     case KEY_HOST:
-        target->host = string_of(facts, member);
+        target->host = glance_string(&facts->walk, member);
         break;
     case KEY_PATH:
-        target->path = string_of(facts, member);
+        target->path = glance_string(&facts->walk, member);
         break;
     case KEY_HTTP_VERSION:
-        target->http_version = string_of(facts, member);
+        target->http_version = glance_string(&facts->walk, member);
         break;
     case KEY_PORT:
-        target->port = integer_of(facts, member);
+        target->port = glance_integer(&facts->walk, member);
         break;
     case KEY_TIMESTAMP_START:
-        facts->message_start = time_of(facts, member);
+        facts->message_start = glance_time(&facts->walk, member);
         break;
     case KEY_TIMESTAMP:
-        facts->message_time = time_of(facts, member);
+        facts->message_time = glance_time(&facts->walk, member);
         break;
     case KEY_QUESTIONS:
         return walk_questions(facts, member);
     default:
         return side_member(facts, key, member, &facts->request);
     }
-    return !facts->error->code;
+    return !facts->walk.error->code;
 }
 
-static bool question_member(struct facts *facts, enum key key, const struct piece *member)
+static bool question_member(struct facts *facts, enum glance_key key,
+                            const struct glance_piece *member)
 {
     if (key == KEY_NAME)
-        facts->question = string_of(facts, member);
-    return !facts->error->code;
+        facts->question = glance_string(&facts->walk, member);
+    return !facts->walk.error->code;
 }
 
-static bool walk_questions(struct facts *facts, const struct piece *questions)
+static bool walk_questions(struct facts *facts, const struct glance_piece *questions)
 {
-    struct piece first;
-    size_t from = questions->at;
     if (questions->type != ']' || questions->size == 0)
         return true;
-    return step(facts, &from, questions->at + questions->size, &first) &&
-           walk(facts, &first, question_member);
+    struct glance_piece first =
+        glance_step(&facts->walk, questions->at, questions->at + questions->size);
+    return first.next && walk(facts, &first, NULL, question_member);
 }
 
-static bool response_member(struct facts *facts, enum key key, const struct piece *member)
+static bool response_member(struct facts *facts, enum glance_key key,
+                            const struct glance_piece *member)
 {
     if (key != KEY_STATUS_CODE)
         return side_member(facts, key, member, &facts->response);
-    facts->glance->status_code = integer_of(facts, member);
-    return !facts->error->code;
+    facts->glance->status_code = glance_integer(&facts->walk, member);
+    return !facts->walk.error->code;
 }
 
-static bool websocket_member(struct facts *facts, enum key key, const struct piece *member)
+static bool websocket_member(struct facts *facts, enum glance_key key,
+                             const struct glance_piece *member)
 {
     if (key == KEY_MESSAGES)
         facts->has_messages = member->type == ']' && member->size > 0;
     return true;
 }
 
-static bool client_member(struct facts *facts, enum key key, const struct piece *member)
+static bool client_member(struct facts *facts, enum glance_key key,
+                          const struct glance_piece *member)
 {
     if (key == KEY_TIMESTAMP_START)
-        facts->client_start = time_of(facts, member);
-    return !facts->error->code;
+        facts->client_start = glance_time(&facts->walk, member);
+    return !facts->walk.error->code;
 }
 
-static bool read_address(struct facts *facts, const struct piece *address, struct bytes *host,
-                         int64_t *port)
+static bool read_address(struct facts *facts, const struct glance_piece *address,
+                         struct bytes *host, int64_t *port)
 {
-    struct piece host_piece, port_piece;
-    size_t from = address->at;
     size_t end = address->at + address->size;
     if (address->type != ']' || address->size == 0)
         return true;
-    if (!step(facts, &from, end, &host_piece) || !step(facts, &from, end, &port_piece))
+    struct glance_piece host_piece = glance_step(&facts->walk, address->at, end);
+    if (!host_piece.next)
         return false;
-    *host = string_of(facts, &host_piece);
-    *port = integer_of(facts, &port_piece);
-    return !facts->error->code;
+    if (host_piece.next == end) /* no port: no address either */
+        return true;
+    struct glance_piece port_piece = glance_step(&facts->walk, host_piece.next, end);
+    if (!port_piece.next)
+        return false;
+    facts->walk.unusual |= host_piece.type == '~' || port_piece.type == '~';
+    *host = glance_string(&facts->walk, &host_piece);
+    *port = glance_integer(&facts->walk, &port_piece);
+    return !facts->walk.error->code;
 }
 
-static bool server_member(struct facts *facts, enum key key, const struct piece *member)
+static bool server_member(struct facts *facts, enum glance_key key,
+                          const struct glance_piece *member)
 {
     if (key == KEY_ADDRESS)
         return read_address(facts, member, &facts->address, &facts->address_port);
@@ -440,22 +243,22 @@ static bool server_member(struct facts *facts, enum key key, const struct piece 
     return true;
 }
 
-static bool flow_member(struct facts *facts, enum key key, const struct piece *member)
+static bool flow_member(struct facts *facts, enum glance_key key, const struct glance_piece *member)
 {
     switch (key) {
     case KEY_TYPE:
-        facts->glance->type = flow_type_of_name(string_of(facts, member));
+        facts->glance->type = flow_type_of_name(glance_string(&facts->walk, member));
         facts->has_type = true;
         break;
     case KEY_ID:
-        facts->glance->id = string_of(facts, member);
+        facts->glance->id = glance_string(&facts->walk, member);
         break;
     case KEY_VERSION:
-        facts->glance->version = integer_of(facts, member);
+        facts->glance->version = glance_integer(&facts->walk, member);
         facts->has_version = true;
         break;
     case KEY_TIMESTAMP_CREATED:
-        facts->created = time_of(facts, member);
+        facts->created = glance_time(&facts->walk, member);
         break;
     case KEY_ERROR:
         facts->has_error = member->type == '}';
@@ -465,7 +268,7 @@ static bool flow_member(struct facts *facts, enum key key, const struct piece *m
         break;
     case KEY_WEBSOCKET:
         facts->glance->is_websocket = member->type == '}';
-        return walk(facts, member, websocket_member);
+        return walk(facts, member, NULL, websocket_member);
     case KEY_CLIENT_CONNECTION:
         facts->client = *member;
         break;
@@ -474,14 +277,15 @@ static bool flow_member(struct facts *facts, enum key key, const struct piece *m
         break;
     case KEY_REQUEST:
         facts->request.is_there = member->type == '}';
-        return walk(facts, member, request_member);
+        return walk(facts, member, facts->memory ? &facts->memory->request : NULL, request_member);
     case KEY_RESPONSE:
         facts->response.is_there = member->type == '}';
-        return walk(facts, member, response_member);
+        return walk(facts, member, facts->memory ? &facts->memory->response : NULL,
+                    response_member);
     default:
         break;
     }
-    return !facts->error->code;
+    return !facts->walk.error->code;
 }
 
 /* The connections, which are long, are looked at only for what nothing else tells. */
@@ -490,8 +294,8 @@ static bool walk_connections(struct facts *facts)
     bool http = facts->glance->type == FLOW_HTTP;
     bool dns = facts->glance->type == FLOW_DNS;
     bool timed = (http && facts->message_start > 0) || (dns && facts->message_time > 0);
-    return (timed || !facts->client.at || walk(facts, &facts->client, client_member)) &&
-           (http || dns || !facts->server.at || walk(facts, &facts->server, server_member));
+    return (timed || !facts->client.at || walk(facts, &facts->client, NULL, client_member)) &&
+           (http || dns || !facts->server.at || walk(facts, &facts->server, NULL, server_member));
 }
 
 static uint16_t side_files(const struct side *side, unsigned first)
@@ -550,20 +354,19 @@ static void conclude(struct facts *facts)
         glance->is_websocket = false;
     }
     /* What the full reading refuses must not be let in here. */
-    facts->unusual |= !facts->has_type || !facts->has_version ||
-                      (http && !facts->request.is_there) ||
-                      glance->version < FLOW_GLANCE_OLDEST_VERSION;
+    facts->walk.unusual |= !facts->has_type || !facts->has_version ||
+                           (http && !facts->request.is_there) ||
+                           glance->version < FLOW_GLANCE_OLDEST_VERSION;
 }
 
-enum flow_glance_result flow_glance(struct record *record, struct flow_glance *glance,
-                                    struct flow_error *error)
+enum flow_glance_result flow_glance(struct record *record, struct flow_glance_memory *memory,
+                                    struct flow_glance *glance, struct flow_error *error)
 {
-    struct facts facts = {.glance = glance, .record = record, .error = error};
-    struct piece flow;
-    size_t from = 0;
+    struct facts facts = {.glance = glance, .memory = memory};
     *glance = (struct flow_glance){0};
-    facts.need = record_tnet_need(record, &facts.need_storage);
-    if (!step(&facts, &from, record->text.size, &flow))
+    glance_walk_init(&facts.walk, record, error);
+    struct glance_piece flow = glance_step(&facts.walk, 0, record->text.size);
+    if (!flow.next)
         return FLOW_GLANCE_BROKEN;
     if (flow.type != '}') {
         flow_error_set(error, EBADMSG, record->offset,
@@ -571,10 +374,11 @@ enum flow_glance_result flow_glance(struct record *record, struct flow_glance *g
                        flow.type);
         return FLOW_GLANCE_BROKEN;
     }
-    if (!walk(&facts, &flow, flow_member) || !walk_connections(&facts))
+    if (!walk(&facts, &flow, memory ? &memory->flow : NULL, flow_member) ||
+        !walk_connections(&facts))
         return FLOW_GLANCE_BROKEN;
     conclude(&facts);
-    return facts.unusual ? FLOW_GLANCE_UNUSUAL : FLOW_GLANCE_DONE;
+    return facts.walk.unusual ? FLOW_GLANCE_UNUSUAL : FLOW_GLANCE_DONE;
 }
 
 void flow_glance_of_flow(const struct flow *flow, struct flow_glance *glance)

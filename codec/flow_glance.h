@@ -4,6 +4,7 @@
 #define FLOWFS_CODEC_FLOW_GLANCE_H
 
 #include "flowdir_file.h"
+#include "glance_keys.h"
 #include "record.h"
 
 /* Records of older versions have other fields; they are read and migrated instead. */
@@ -29,9 +30,15 @@ enum flow_glance_result {
     FLOW_GLANCE_BROKEN,  /* the error says where */
 };
 
-/* Looks at the record of one flow. The error is set only for FLOW_GLANCE_BROKEN. */
-enum flow_glance_result flow_glance(struct record *record, struct flow_glance *glance,
-                                    struct flow_error *error);
+/* What the last record was like: those of one capture are alike. Zeroed at first. */
+struct flow_glance_memory {
+    struct glance_dict flow, request, response;
+};
+
+/* Looks at the record of one flow. memory: makes it faster, changes nothing; may be NULL. The error
+ * is set only for FLOW_GLANCE_BROKEN. */
+enum flow_glance_result flow_glance(struct record *record, struct flow_glance_memory *memory,
+                                    struct flow_glance *glance, struct flow_error *error);
 
 /* The same from a flow that has been read. */
 void flow_glance_of_flow(const struct flow *flow, struct flow_glance *glance);

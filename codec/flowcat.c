@@ -188,6 +188,12 @@ static bool may_colour(const struct flowcat *flowcat)
     return !flowcat->options.output && isatty(STDOUT_FILENO) && !(no_colour && *no_colour);
 }
 
+static bool make_row(const void *context, struct flowdir *directory, struct buffer *out,
+                     struct flow_error *error)
+{
+    return convert_row(context, directory, out, error);
+}
+
 static bool open_output(struct flowcat *flowcat, struct flow_error *error)
 {
     const struct flowcat_options *options = &flowcat->options;
@@ -203,7 +209,9 @@ static bool open_output(struct flowcat *flowcat, struct flow_error *error)
     if (flowcat->sink)
         flowcat->convert = convert_open(&convert_options, flowcat->sink, error);
     if (flowcat->convert && options->format != CONVERT_MITM)
-        flowcat->ahead = load_ahead_open(flowcat->selection, error);
+        flowcat->ahead = load_ahead_open(flowcat->selection,
+                                         convert_has_rows(flowcat->convert) ? make_row : NULL,
+                                         flowcat->convert, error);
     return flowcat->convert && (flowcat->ahead || options->format == CONVERT_MITM);
 }
 
@@ -217,9 +225,13 @@ static bool write_flow(struct flowcat *flowcat, size_t number, struct flow_error
 {
     struct flow_error problem = {0};
     struct convert_flow flow = selection_convert_flow(flowcat->selection, number);
-    struct flowdir *directory =
-        flowcat->ahead ? load_ahead_get(flowcat->ahead, number, &problem) : NULL;
-    if (!problem.code && convert_add(flowcat->convert, &flow, directory, &problem))
+    struct load_ahead_flow loaded = {0};
+    bool done = !flowcat->ahead || load_ahead_get(flowcat->ahead, number, &loaded, &problem);
+    if (done && flowcat->ahead && !loaded.directory)
+        done = convert_add_row(flowcat->convert, loaded.made, &problem);
+    else if (done)
+        done = convert_add(flowcat->convert, &flow, loaded.directory, &problem);
+    if (done)
         return true;
     if (!is_of_flow(&problem)) {
         *error = problem;

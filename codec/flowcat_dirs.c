@@ -154,11 +154,6 @@ static bool write_directory(struct unpacking *unpacking, struct flowdir *directo
     if (descriptor < 0)
         return fail(error, "cannot open", path);
     bool done = flowdir_unpack(directory, descriptor, error);
-    const struct timespec start = {
-        .tv_sec = (time_t)directory->loaded.flow.timestamp_start,
-    };
-    if (done)
-        futimens(descriptor, (struct timespec[]){start, start});
     close(descriptor);
     return done;
 }

@@ -40,11 +40,29 @@ static bool load_strings(struct flowdir *directory, struct value *value, struct 
     return true;
 }
 
+/* Marks what is not in flow.json, which only that file asks for. Of long records all strings but
+ * those in files of their own are loaded in between: what is rendered from memory is marked last.
+ */
+static bool mark(struct flowdir *directory, bool load, struct flow_error *error)
+{
+    const struct flow *flow = &directory->loaded.flow;
+    if (directory->marked)
+        return true;
+    if (flow->type == FLOW_HTTP)
+        flowdir_mark_http(flow);
+    flowdir_mark_messages(flow);
+    if (load && !load_strings(directory, flow->state, error))
+        return false;
+    flowdir_mark_rendered(flow);
+    directory->marked = true;
+    return true;
+}
+
 static bool load_long_strings(struct flowdir *directory, struct flow_error *error)
 {
     const struct capture_flow *loaded = &directory->loaded;
-    return (!loaded->record.filled && !loaded->handshake.filled) ||
-           load_strings(directory, loaded->flow.state, error);
+    bool is_long = loaded->record.filled || loaded->handshake.filled;
+    return !is_long || mark(directory, true, error);
 }
 
 static bool open_body(struct flowdir *directory, struct flowdir_body *body,
@@ -95,16 +113,10 @@ bool flowdir_open(struct flowdir *directory, struct capture_flow *loaded,
     };
     const struct flow *flow = &directory->loaded.flow;
     *loaded = (struct capture_flow){0};
-    if (flow->type == FLOW_HTTP)
-        flowdir_mark_http(flow);
-    flowdir_mark_messages(flow);
-    /* These are rendered from memory, so they are marked only when all that is not is loaded. */
     if (open_body(directory, &directory->request, &flow->request, error) &&
         open_body(directory, &directory->response, &flow->response, error) &&
-        list_messages(directory, error) && load_long_strings(directory, error)) {
-        flowdir_mark_rendered(flow);
+        list_messages(directory, error) && load_long_strings(directory, error))
         return true;
-    }
     flowdir_close(directory);
     return false;
 }
@@ -261,7 +273,8 @@ static bool render_state(struct flowdir *directory, struct buffer *out, struct f
     struct arena *arena = arena_new();
     if (!arena)
         return flow_error_memory(error);
-    bool done = flowdir_notes_make(directory, arena, &notes, error);
+    bool done =
+        mark(directory, false, error) && flowdir_notes_make(directory, arena, &notes, error);
     if (done) {
         json_append_value(out, directory->loaded.flow.state, 0);
         if (notes && !out->failed) {

@@ -46,6 +46,7 @@ struct flowdir {
     uint64_t number;          /* of the flow in its capture, from 1 */
     uint64_t decode_limit;
     uint16_t files; /* flowdir_files of the flow */
+    bool marked;    /* in its state, what flow.json does not hold */
     struct flowdir_body request, response;
     size_t message_count;
     const struct value **messages; /* message_count items, for access by number */

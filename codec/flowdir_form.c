@@ -152,7 +152,7 @@ static bool is_url_exact(const struct flow *flow)
         target->host.data[0] == '[' || !bytes_are_utf8(target->host))
         return false;
     for (size_t i = 0; i < target->host.size; i++)
-        if (memchr("/?#:", target->host.data[i], 4))
+        if (memchr("/?#:@", target->host.data[i], 5))
             return false;
     snprintf(digits, sizeof digits, "%u", (unsigned)(target->port & UINT16_MAX));
     return bytes_equal_text(port->bytes, digits);
@@ -247,10 +247,11 @@ void flowdir_mark_messages(const struct flow *flow)
 {
     struct flow_stream_message message;
     struct value *first = flow->messages ? flow->messages->first : NULL;
-    /* All or none: an odd item would be taken for a usual one without its content. */
+    /* All or none: an odd item would be taken for a usual one without its content. What comes
+     * behind the content, a time, tells the two apart. */
     for (struct value *item = first; item; item = item->next)
         if (!flow_stream_message(flow, item, &message) || message.content->kind != VALUE_BYTES ||
-            value_is_string(message.content->next))
+            !message.content->next || value_is_string(message.content->next))
             return;
     for (struct value *item = first; item; item = item->next)
         content_of(flow, item)->elsewhere = true;

@@ -284,9 +284,24 @@ static bool pack_http(const struct packing *packing)
            pack_request(packing) && pack_response(packing) && packing_fill_websocket(packing);
 }
 
-static bool pack_other(const struct packing *packing)
+static bool has_any(const struct packing *packing, enum flowdir_file first, enum flowdir_file last)
+{
+    for (int file = (int)first; file <= (int)last; file++)
+        if (packing_has(packing, (enum flowdir_file)file))
+            return true;
+    return false;
+}
+
+/* TCP and UDP; or a type that nobody knows, of which flow.json is all that there is. */
+static bool pack_other(const struct packing *packing, bool is_known)
 {
     char type[32], why[64];
+    if (!is_known && (has_any(packing, FLOWDIR_REQUEST_HEADERS, FLOWDIR_RESPONSE_TRAILERS) ||
+                      has_any(packing, FLOWDIR_QUERY, FLOWDIR_ANSWER)))
+        return packing_json_mistake(packing, value_get(packing->state, "type"),
+                                    "found the type \"%s\" beside a request, a response, a query "
+                                    "or an answer, expected http, tcp, udp or dns",
+                                    type_of(packing, type));
     snprintf(why, sizeof why, "the flow is of the type %s", type_of(packing, type));
     return refuse(packing, FLOWDIR_QUERY, why) && refuse(packing, FLOWDIR_ANSWER, why) &&
            refuse_side(packing, FLOWDIR_REQUEST_HEADERS, why) &&
@@ -351,8 +366,10 @@ static bool pack_parts(const struct packing *packing)
         break;
     case FLOW_TCP:
     case FLOW_UDP:
+        done = pack_other(packing, true);
+        break;
     case FLOW_OTHER:
-        done = pack_other(packing);
+        done = pack_other(packing, false);
         break;
     }
     return done && packing_messages(packing) && pack_error(packing) && packing_check(packing) &&

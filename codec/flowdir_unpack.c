@@ -43,16 +43,21 @@ static bool write_all(const struct output *output, struct bytes text)
     return true;
 }
 
-/* Sets the time and closes. A time that no file system has is left as it is. */
+/* A time that no file system has is left as it is. */
+static void set_time(int descriptor, double seconds)
+{
+    if (!(seconds > 0 && seconds < 1e11))
+        return;
+    double whole = floor(seconds);
+    struct timespec time = {.tv_sec = (time_t)whole, .tv_nsec = (long)((seconds - whole) * 1e9)};
+    const struct timespec times[2] = {time, time};
+    futimens(descriptor, times);
+}
+
 static bool close_output(const struct output *output, double seconds, bool done)
 {
-    if (done && seconds > 0 && seconds < 1e11) {
-        double whole = floor(seconds);
-        struct timespec time = {.tv_sec = (time_t)whole,
-                                .tv_nsec = (long)((seconds - whole) * 1e9)};
-        const struct timespec times[2] = {time, time};
-        futimens(output->descriptor, times);
-    }
+    if (done)
+        set_time(output->descriptor, seconds);
     if (close(output->descriptor) != 0 && done)
         return fail(output);
     return done;
@@ -135,6 +140,7 @@ static bool write_messages(struct flowdir *flow, int directory, struct flow_erro
     bool done = true;
     for (size_t number = 1; done && number <= flow->message_count; number++)
         done = write_message(flow, number, inside, error);
+    set_time(inside, flow->loaded.flow.timestamp_start);
     close(inside);
     return done;
 }
@@ -145,5 +151,8 @@ bool flowdir_unpack(struct flowdir *flow, int directory, struct flow_error *erro
         if (flowdir_has(flow, (enum flowdir_file)file) &&
             !write_file(flow, (enum flowdir_file)file, directory, error))
             return false;
-    return !(flow->files & FLOWDIR_MESSAGES_BIT) || write_messages(flow, directory, error);
+    if ((flow->files & FLOWDIR_MESSAGES_BIT) && !write_messages(flow, directory, error))
+        return false;
+    set_time(directory, flow->loaded.flow.timestamp_start);
+    return true;
 }

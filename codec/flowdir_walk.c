@@ -157,8 +157,10 @@ static bool enter(struct walk *walk, int directory, struct flow_error *error)
     }
     bool done = true;
     if (walk->depth == FLOWDIR_WALK_DEEPEST) {
-        errno = ELOOP;
-        return fail(walk, error);
+        flow_error_set(error, ELOOP, FLOW_ERROR_NO_OFFSET,
+                       "%.150s: found folders nested deeper than %d, expected flows above that",
+                       walk->path.size ? (const char *)walk->path.data : "", FLOWDIR_WALK_DEEPEST);
+        return false;
     }
     walk->depth++;
     for (size_t i = 0; done && i < listing->count; i++)

@@ -147,20 +147,25 @@ static double now_of(const struct packing *packing)
     return packing_time(packing, main_file(packing));
 }
 
-static struct value *make_dict(const struct packing *packing, const char *text)
+static struct value *make_dict(const struct packing *packing, const char *text, double time)
 {
     struct value *dict = parse(packing, text);
-    return dict && set_times(packing, dict, now_of(packing)) ? dict : NULL;
+    return dict && set_times(packing, dict, time) ? dict : NULL;
 }
 
+/* A response comes when the request is over. */
 struct value *packing_default_response(const struct packing *packing)
 {
-    return make_dict(packing, response);
+    double time = 0;
+    const struct value *request = value_get(packing->state, "request");
+    if (!value_to_double(value_get(request, "timestamp_end"), &time) || !(time > 0))
+        time = now_of(packing);
+    return make_dict(packing, response, time);
 }
 
 struct value *packing_default_websocket(const struct packing *packing)
 {
-    return make_dict(packing, websocket);
+    return make_dict(packing, websocket, now_of(packing));
 }
 
 /* Adds what is missing of `usual`, unless it was captured like that. */
@@ -190,7 +195,7 @@ bool packing_fill_websocket(const struct packing *packing)
 
 bool packing_fill_dns(const struct packing *packing, struct value *message, bool is_query)
 {
-    struct value *usual = make_dict(packing, dns_message);
+    struct value *usual = make_dict(packing, dns_message, now_of(packing));
     struct value *query = value_get(usual, "query");
     if (query)
         query->boolean = is_query;
@@ -208,8 +213,9 @@ bool packing_defaults(struct packing *packing, const char *type)
 {
     bool is_dns = strcmp(type, "dns") == 0;
     const char *own = strcmp(type, "http") == 0 ? http : is_dns ? "{\"response\": null}" : stream;
-    struct value *state = make_dict(packing, common);
-    const struct value *part = make_dict(packing, own);
+    double now = now_of(packing);
+    struct value *state = make_dict(packing, common, now);
+    const struct value *part = make_dict(packing, own, now);
     if (!state || !part)
         return false;
     struct value *client = value_get(state, "client_conn");

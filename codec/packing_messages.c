@@ -99,12 +99,19 @@ static bool add_file(const struct packing *packing, struct message_files *files,
     return true;
 }
 
-static int compare_files(const void *left, const void *right)
+static int compare_numbers(const struct message_file *a, const struct message_file *b)
 {
-    const struct message_file *a = left, *b = right;
     if (a->number != b->number)
         return a->number < b->number ? -1 : 1;
     return strcmp(a->fraction, b->fraction);
+}
+
+/* By name where the number is the same, so that a mistake is always told in the same words. */
+static int compare_files(const void *left, const void *right)
+{
+    const struct message_file *a = left, *b = right;
+    int order = compare_numbers(a, b);
+    return order ? order : strcmp(a->name, b->name);
 }
 
 static bool fail(const struct packing *packing)
@@ -150,7 +157,7 @@ static bool list_files(const struct packing *packing, struct message_files *file
     if (files->count)
         qsort(files->files, files->count, sizeof *files->files, compare_files);
     for (size_t i = 1; i < files->count; i++)
-        if (compare_files(&files->files[i - 1], &files->files[i]) == 0)
+        if (compare_numbers(&files->files[i - 1], &files->files[i]) == 0)
             return packing_mistake(packing, FLOWDIR_MESSAGES_NAME, 0,
                                    "found %s and %s, expected each number once",
                                    files->files[i - 1].name, files->files[i].name);

@@ -111,7 +111,11 @@ static bool set_url(const struct packing *packing, const struct packing_side *si
     if (!flowdir_split_url(target, &url) || !bytes_are_utf8(url.host))
         return fail(packing, side, target,
                     "http://host[:port]/path, the same with https, /path or *");
-    /* IPv6 addresses stand in brackets, as in any URL, unless they were never marked so. */
+    if (url.host.data[0] != '[' &&
+        (memchr(url.host.data, ':', url.host.size) || memchr(url.host.data, '@', url.host.size)))
+        return fail(packing, side, target,
+                    "a host, then digits behind a colon if a port is needed; IPv6 addresses stand "
+                    "in brackets");
     if (url.host.data[0] == '[') {
         if (!flow_target_split_authority(url.authority, &host, &port))
             return fail(packing, side, target, "an address in the brackets");

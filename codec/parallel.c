@@ -1,9 +1,9 @@
 #include "parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
 struct run {
     size_t count, piece;
@@ -22,8 +22,18 @@ struct worker {
 
 unsigned parallel_workers(void)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return processors < 1 ? 1 : processors > PARALLEL_MOST ? PARALLEL_MOST : (unsigned)processors;
+    static atomic_uint known; /* once: who asked has made room for so many */
+    unsigned workers = atomic_load(&known);
+    if (workers)
+        return workers;
+    cpu_set_t set;
+    /* Where there are more than a cpu_set_t holds, there are enough. */
+    int processors = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : PARALLEL_MOST;
+    workers = processors < 1               ? 1
+              : processors > PARALLEL_MOST ? PARALLEL_MOST
+                                           : (unsigned)processors;
+    unsigned none = 0;
+    return atomic_compare_exchange_strong(&known, &none, workers) ? workers : none;
 }
 
 static void *work(void *context)
@@ -53,7 +63,7 @@ bool parallel_run(size_t count, size_t piece, parallel_task *task, void *context
         workers[i].number = i;
     }
     /* The caller is the first worker; a thread that cannot be had is done without. */
-    while (started < wanted && (started - 1) * piece < count &&
+    while (started < wanted && started * piece < count &&
            pthread_create(&workers[started].thread, NULL, work, &workers[started]) == 0)
         started++;
     work(&workers[0]);

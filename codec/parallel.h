@@ -15,7 +15,8 @@
 typedef bool parallel_task(void *context, unsigned worker, size_t from, size_t to,
                            struct flow_error *error);
 
-/* How many workers parallel_run uses: a thread a processor. */
+/* How many workers parallel_run uses: a thread for each processor that the process may use
+ * when this is first asked. */
 unsigned parallel_workers(void);
 
 /* Hands out `count` items in pieces of `piece`. False with the first error of a task. Where no

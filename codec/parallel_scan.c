@@ -1,89 +1,119 @@
 #include "parallel_scan.h"
 
+#include "parallel_order.h"
+
 /* Large beside what is looked at twice, small enough that the processors end together. */
-#define PART ((uint64_t)4 << 20)
+#define PART ((uint64_t)2 << 20)
 
 /* Where no flow starts in so many bytes there is a long body; to step over it is faster than to
  * look through it. */
 #define LOOK_AHEAD ((uint64_t)256 << 10)
 
-/* Rounds in which some part was looked at for nothing. Where there are more, guessing does not pay.
- */
-#define WASTED_ROUNDS 8
+/* Parts that may be looked at for nothing, and one more for each so many that were not. Where there
+ * are more, guessing does not pay. */
+#define WASTED_PARTS 8
+#define PARTS_A_WASTED 4
 
 struct part {
     uint64_t start, end; /* of the flows that were seen */
-    bool seen;
+    bool found, seen;    /* where a flow starts; all from there to the next part */
 };
 
-struct round {
+struct scanning {
     const struct parallel_scan *parallel;
     struct capture *capture;
-    uint64_t start; /* where the first part's first flow is known to start */
+    uint64_t start; /* of the first part, where a flow is known to start */
+    size_t ahead;
     struct part parts[PARALLEL_SCAN_SLOTS];
     struct capture_scan *scans[PARALLEL_MOST]; /* of the workers, when they have begun */
 };
 
-/* Sees the flows from where the scan stands to behind `limit`. */
-static bool see_flows(struct round *round, unsigned worker, unsigned slot,
-                      struct capture_scan *scan, uint64_t limit)
+static uint64_t start_of(const struct scanning *scanning, size_t number)
+{
+    return scanning->start + number * PART;
+}
+
+/* Sees the flows from `start`, where one is taken to start, to the end of the part. */
+static void see_flows(struct scanning *scanning, unsigned worker, size_t number, uint64_t start)
 {
     struct capture_item item = {0};
     struct flow_error ignored = {0}; /* met again by the scan that goes on there */
-    struct part *part = &round->parts[slot];
+    unsigned slot = (unsigned)(number % scanning->ahead);
+    struct part *part = &scanning->parts[slot];
+    const struct parallel_scan *parallel = scanning->parallel;
+    struct capture_scan *scan = scanning->scans[worker];
+    uint64_t limit = start_of(scanning, number + 1);
+    *part = (struct part){start, start, true, false};
+    capture_scan_move(scan, start, limit);
     while (part->end < limit) {
         if (!capture_scan_next(scan, &item, &ignored))
-            return false;
+            return;
         if (item.kind == CAPTURE_END)
-            return true;
+            break;
         if (item.kind != CAPTURE_FLOW || !item.plain ||
-            !round->parallel->see(round->parallel->context, worker, slot, &item))
-            return false;
+            !parallel->see(parallel->context, worker, slot, &item))
+            return;
         part->end = item.extent.offset + item.extent.size;
     }
-    return true;
+    part->seen = true;
 }
 
-static void see_part(struct round *round, unsigned worker, unsigned slot)
+/* The worker's scan; NULL if there is no memory for it. */
+static struct capture_scan *scan_of(struct scanning *scanning, unsigned worker)
 {
-    struct flow_error ignored = {0};
-    struct part *part = &round->parts[slot];
-    uint64_t start = round->start + slot * PART;
-    if (!round->scans[worker])
-        round->scans[worker] = capture_scan_open(round->capture, 0, &ignored);
-    struct capture_scan *scan = round->scans[worker];
+    struct flow_error ignored = {0}; /* met again by the scan that goes on there */
+    if (!scanning->scans[worker])
+        scanning->scans[worker] = capture_scan_open(scanning->capture, 0, &ignored);
+    return scanning->scans[worker];
+}
+
+static void see_part(void *context, unsigned worker, size_t number)
+{
+    struct scanning *scanning = context;
+    uint64_t start = start_of(scanning, number);
+    struct capture_scan *scan = scan_of(scanning, worker);
+    scanning->parts[number % scanning->ahead] = (struct part){0};
     if (!scan)
         return;
-    capture_scan_move(scan, start);
-    if (slot == 0 || capture_scan_find(scan, start + LOOK_AHEAD, &start)) {
-        part->start = part->end = start;
-        part->seen = see_flows(round, worker, slot, scan, round->start + (slot + 1) * PART);
+    capture_scan_move(scan, start, start_of(scanning, number + 1));
+    if (number == 0 || capture_scan_find(scan, start + LOOK_AHEAD, &start))
+        see_flows(scanning, worker, number, start);
+}
+
+/* Has the part's flows seen from `position`, where one is known to start. False if that fails. */
+static bool see_again(struct scanning *scanning, size_t number, uint64_t position)
+{
+    const struct part *part = &scanning->parts[number % scanning->ahead];
+    bool guessed = !part->found || part->start != position;
+    if (guessed && scan_of(scanning, 0)) {
+        scanning->parallel->drop(scanning->parallel->context, (unsigned)(number % scanning->ahead));
+        see_flows(scanning, 0, number, position);
     }
+    return part->seen && part->start == position;
 }
 
-static bool see_parts(void *context, unsigned worker, size_t from, size_t to,
-                      struct flow_error *error)
+/* Takes the parts that follow one another without a seam. */
+static bool take_parts(struct scanning *scanning, struct parallel_order *order, size_t count,
+                       uint64_t *position, struct flow_error *error)
 {
-    (void)error;
-    for (size_t slot = from; slot < to; slot++)
-        see_part(context, worker, (unsigned)slot);
-    return true;
-}
-
-/* Takes the parts that follow one another without a seam; *taken counts them. */
-static bool take_parts(struct round *round, size_t count, size_t *taken, struct flow_error *error)
-{
-    const struct parallel_scan *parallel = round->parallel;
+    const struct parallel_scan *parallel = scanning->parallel;
+    size_t wasted = 0;
     bool done = true;
-    for (*taken = 0; done && *taken < count; ++*taken) {
-        const struct part *part = &round->parts[*taken];
-        if (!part->seen || part->start != round->start)
-            break;
-        done = parallel->take(parallel->context, (unsigned)*taken, part->end, error);
-        round->start = part->end;
+    for (size_t number = 0; done && number < count; number++) {
+        unsigned slot = (unsigned)(number % scanning->ahead);
+        const struct part *part = &scanning->parts[slot];
+        parallel_order_take(order, number);
+        /* A flow from before may reach over the whole part. */
+        if (*position < start_of(scanning, number + 1)) {
+            wasted += part->start != *position;
+            if (wasted > WASTED_PARTS + number / PARTS_A_WASTED ||
+                !see_again(scanning, number, *position))
+                break;
+            done = parallel->take(parallel->context, slot, part->end, error);
+            *position = part->end;
+        }
+        parallel->drop(parallel->context, slot);
     }
-    for (size_t slot = 0; slot < count; slot++)
-        parallel->drop(parallel->context, (unsigned)slot);
     return done;
 }
 
@@ -91,27 +121,23 @@ bool parallel_scan_run(const struct parallel_scan *parallel, struct capture *cap
                        uint64_t *position, struct flow_error *error)
 {
     uint64_t size = source_size(capture_source(capture));
-    struct round round = {.parallel = parallel, .capture = capture};
-    size_t slots = parallel_workers() > 1 ? parallel_workers() * 8 : 0;
-    unsigned wasted = 0;
-    bool done = true;
-    *position = 0;
-    if (capture_format(capture) != CAPTURE_FLOW_FILE)
+    struct scanning scanning = {.parallel = parallel, .capture = capture, .start = *position};
+    scanning.ahead = parallel_workers() * (size_t)8;
+    if (capture_format(capture) != CAPTURE_FLOW_FILE || parallel_workers() == 1 ||
+        size < *position || size - *position <= PART)
         return true;
-    while (done && slots && wasted < WASTED_ROUNDS && size - round.start > PART) {
-        size_t left = (size_t)((size - round.start - 1) / PART + 1);
-        size_t count = left < slots ? left : slots;
-        size_t taken;
-        memset(round.parts, 0, sizeof round.parts);
-        /* The tasks never fail: what they do not see is left to others. */
-        parallel_run(count, 1, see_parts, &round, NULL);
-        done = take_parts(&round, count, &taken, error);
-        *position = round.start;
-        wasted += taken < count;
-        if (taken == 0)
-            break;
-    }
+    struct parallel_order_task task = {
+        .count = (size_t)((size - *position - 1) / PART + 1),
+        .ahead = scanning.ahead,
+        .work = see_part,
+        .context = &scanning,
+    };
+    struct parallel_order *order = parallel_order_open(&task, error);
+    bool done = order && take_parts(&scanning, order, task.count, position, error);
+    parallel_order_close(order);
     for (unsigned i = 0; i < PARALLEL_MOST; i++)
-        capture_scan_close(round.scans[i]);
+        capture_scan_close(scanning.scans[i]);
+    for (unsigned slot = 0; slot < scanning.ahead; slot++)
+        parallel->drop(parallel->context, slot);
     return done;
 }

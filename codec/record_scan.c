@@ -19,7 +19,8 @@
 bool record_scan_init(struct record_scan *scan, const struct source *source, uint64_t offset,
                       struct flow_error *error)
 {
-    *scan = (struct record_scan){.source = source, .position = offset, .window_offset = offset};
+    *scan = (struct record_scan){
+        .source = source, .position = offset, .window_offset = offset, .far = UINT64_MAX};
     scan->window = malloc(WINDOW_SIZE);
     return scan->window || flow_error_memory(error);
 }
@@ -29,6 +30,15 @@ void record_scan_close(struct record_scan *scan)
     record_close(&scan->record);
     free(scan->window);
     *scan = (struct record_scan){0};
+}
+
+/* How many bytes a read at `offset` takes, of `room` at most: all but those that belong to others.
+ */
+static size_t size_to_read(const struct record_scan *scan, uint64_t offset, size_t size,
+                           size_t room)
+{
+    uint64_t near = offset < scan->far ? scan->far - offset : 0;
+    return near >= room ? room : near > size ? (size_t)near : size;
 }
 
 /* Fills the window so that it holds up to `size` (at most WINDOW_SIZE) bytes from `offset`;
@@ -44,8 +54,8 @@ static bool fill(struct record_scan *scan, uint64_t offset, size_t size, struct 
         memmove(scan->window, scan->window + scan->window_size - kept, kept);
         scan->window_offset = offset;
         scan->window_size = kept;
-        if (!source_read(scan->source, offset + kept, scan->window + kept, WINDOW_SIZE - kept, &got,
-                         error))
+        size_t wanted = size_to_read(scan, offset + kept, size - kept, WINDOW_SIZE - kept);
+        if (!source_read(scan->source, offset + kept, scan->window + kept, wanted, &got, error))
             return false;
         scan->window_size += got;
         scan->work += scan->window_size;

@@ -25,6 +25,7 @@ struct record_scan {
     size_t window_size;   /* bytes that are filled */
     struct record record; /* the one that was found last */
     uint64_t work;        /* bytes moved, read and looked at so far */
+    uint64_t far;         /* bytes from here on are read only where a record reaches there */
 };
 
 /* False with ENOMEM. The source must outlive the scan. */

@@ -93,14 +93,16 @@ static bool grow_entries(struct entries *entries, size_t more, struct flow_error
     return true;
 }
 
-static void tell_newer(const struct selection *selection, const char *name,
+/* Once a capture: there may be many. */
+static void tell_newer(const struct selection *selection, struct selection_capture *capture,
                        const struct capture_item *item)
 {
     struct flow_error newer = {0};
     flow_error_set(&newer, ENOTSUP, item->extent.offset,
                    "format version %" PRId64 " is newer than %d, the newest known: read as %d",
                    item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
-    report(selection, name, &newer, no_gap);
+    report(selection, capture->name, &newer, no_gap);
+    capture->told_newer = true;
 }
 
 /* Adds a flow, the `number`th of its capture, unless the filter refuses it. */
@@ -137,8 +139,8 @@ static bool add_flow(struct selection *selection, uint32_t number, const struct 
 {
     struct selection_capture *capture = &selection->captures[number];
     capture->flows++;
-    if (item->glance.version > MIGRATE_VERSION_NEWEST)
-        tell_newer(selection, capture->name, item);
+    if (item->glance.version > MIGRATE_VERSION_NEWEST && !capture->told_newer)
+        tell_newer(selection, capture, item);
     return add_entry(&selection->flows, selection->matchers[0], number, capture->flows, item,
                      error);
 }
@@ -159,7 +161,8 @@ static bool see_flow(void *context, unsigned worker, unsigned slot, const struct
     struct scanning *scanning = context;
     struct seen *seen = &scanning->parts[slot];
     seen->flows++;
-    return item->glance.version <= MIGRATE_VERSION_NEWEST &&
+    return (item->glance.version <= MIGRATE_VERSION_NEWEST ||
+            scanning->selection->captures[scanning->number].told_newer) &&
            add_entry(&seen->entries, scanning->selection->matchers[worker], scanning->number,
                      seen->flows, item, &ignored);
 }
@@ -198,7 +201,7 @@ static void drop_part(void *context, unsigned slot)
     scanning->parts[slot].flows = 0;
 }
 
-/* Adds the flows from the start up to *position. */
+/* Adds the flows from *position on, and moves it behind them. */
 static bool scan_parts(struct selection *selection, uint32_t number, uint64_t *position,
                        struct flow_error *error)
 {
@@ -215,29 +218,50 @@ static bool scan_parts(struct selection *selection, uint32_t number, uint64_t *p
     return done;
 }
 
-static bool scan(struct selection *selection, uint32_t number, struct flow_error *error)
+/* Adds the flows that stand where the scan is, one after the other, up to behind what keeps them
+ * from being looked at in parts: a gap, or the first flow of a newer version. True in *done: there
+ * are no more. */
+static bool scan_to_gap(struct selection *selection, uint32_t number, struct capture_scan *scan,
+                        uint64_t *position, bool *done, struct flow_error *error)
 {
     struct capture_item item = {0};
-    struct capture *capture = selection->captures[number].capture;
-    uint64_t all = source_size(capture_source(capture));
-    uint64_t position = 0;
-    if (!scan_parts(selection, number, &position, error))
-        return false;
-    struct capture_scan *scan = capture_scan_open(capture, position, error);
-    bool done = scan != NULL;
-    for (unsigned i = 0; done && (done = capture_scan_next(scan, &item, error)); i++) {
-        if (item.kind == CAPTURE_END)
-            break;
-        if (item.kind == CAPTURE_FLOW) {
-            done = add_flow(selection, number, &item, error);
-        } else {
-            selection->captures[number].gaps++;
-            report(selection, selection->captures[number].name, &item.error, item.extent);
+    struct selection_capture *capture = &selection->captures[number];
+    uint64_t all = source_size(capture_source(capture->capture));
+    for (unsigned i = 0; capture_scan_next(scan, &item, error); i++) {
+        *done = item.kind == CAPTURE_END || item.kind == CAPTURE_PARTIAL;
+        *position = item.extent.offset + item.extent.size;
+        if (item.kind == CAPTURE_GAP || item.kind == CAPTURE_PARTIAL) {
+            capture->gaps++;
+            report(selection, capture->name, &item.error, item.extent);
         }
-        if (item.kind == CAPTURE_PARTIAL)
-            break;
+        if (item.kind != CAPTURE_FLOW)
+            return true;
+        bool told = capture->told_newer;
+        if (!add_flow(selection, number, &item, error))
+            return false;
+        if (capture->told_newer != told)
+            return true;
         if (i % 256 == 0 && selection->options.progress)
             selection->options.progress(selection->options.context, item.extent.offset, all);
+    }
+    return false;
+}
+
+static bool scan(struct selection *selection, uint32_t number, struct flow_error *error)
+{
+    uint64_t position = 0;
+    bool all = false;
+    bool done = true;
+    struct capture_scan *scan =
+        capture_scan_open(selection->captures[number].capture, position, error);
+    if (!scan)
+        return false;
+    for (unsigned gaps = 0; done && !all; gaps++) {
+        if (gaps <= PARALLEL_SCAN_GAPS) {
+            done = scan_parts(selection, number, &position, error);
+            capture_scan_move(scan, position, UINT64_MAX);
+        }
+        done = done && scan_to_gap(selection, number, scan, &position, &all, error);
     }
     capture_scan_close(scan);
     return done;

@@ -11,6 +11,7 @@ struct selection_capture {
     struct capture *capture;
     char *name; /* of the file; in a folder of captures, its path from there */
     uint64_t flows, gaps;
+    bool told_newer; /* that there are flows of a version newer than known */
 };
 
 struct selection_flow {

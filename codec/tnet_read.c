@@ -3,12 +3,17 @@
 #include <errno.h>
 #include <inttypes.h>
 
+/* Values that are taken from the arena at once. */
+#define VALUES_AT_ONCE 32
+
 struct reader {
     struct bytes text;
     uint64_t offset;
     const struct tnet_need *need;
     struct arena *arena;
     struct flow_error *error;
+    struct value *spare; /* values that are not used yet */
+    size_t spare_count;
 };
 
 bool tnet_prefix(struct bytes text, uint64_t offset, struct tnet_element *element,
@@ -91,6 +96,14 @@ bool tnet_is_integer(struct bytes text)
 /* What Python's float() takes and repr() writes: decimal notation, inf and nan. */
 bool tnet_is_float(struct bytes text)
 {
+    size_t start = 0;
+    while (start < text.size && text.data[start] >= '0' && text.data[start] <= '9')
+        start++;
+    if (start && start < text.size && text.data[start] == '.')
+        while (++start < text.size && text.data[start] >= '0' && text.data[start] <= '9')
+            ;
+    if (start && start == text.size)
+        return true; /* as nearly all are */
     size_t i = text.size && (text.data[0] == '-' || text.data[0] == '+');
     struct bytes rest = bytes_make(text.data + i, text.size - i);
     if (bytes_equal_ignoring_case(rest, "inf") || bytes_equal_ignoring_case(rest, "nan") ||
@@ -132,22 +145,36 @@ static struct value *bad_literal(struct reader *reader, size_t at, const char *e
     return NULL;
 }
 
-static struct value *make_scalar(struct reader *reader, enum value_kind kind, struct bytes content,
-                                 size_t at)
+static bool take_values(struct reader *reader)
 {
-    struct value *value = kind == VALUE_BYTES ? value_bytes(reader->arena, content)
-                                              : value_text(reader->arena, content);
-    if (!value) {
-        flow_error_memory(reader->error);
+    reader->spare = arena_alloc(reader->arena, VALUES_AT_ONCE * sizeof *reader->spare);
+    reader->spare_count = reader->spare ? VALUES_AT_ONCE : 0;
+    return reader->spare || flow_error_memory(reader->error);
+}
+
+static inline struct value *make(struct reader *reader, enum value_kind kind)
+{
+    if (reader->spare_count == 0 && !take_values(reader))
         return NULL;
-    }
-    value->kind = kind;
-    value->offset = reader->offset + at;
+    struct value *value = reader->spare++;
+    reader->spare_count--;
+    *value = (struct value){.kind = kind, .offset = VALUE_NO_OFFSET};
     return value;
 }
 
-static struct value *read_string(struct reader *reader, enum value_kind kind, size_t at,
-                                 size_t size)
+static inline struct value *make_scalar(struct reader *reader, enum value_kind kind,
+                                        struct bytes content, size_t at)
+{
+    struct value *value = make(reader, kind);
+    if (value) {
+        value->bytes = content;
+        value->offset = reader->offset + at;
+    }
+    return value;
+}
+
+static inline struct value *read_string(struct reader *reader, enum value_kind kind, size_t at,
+                                        size_t size)
 {
     const struct tnet_need *need = reader->need;
     struct bytes content = bytes_make(reader->text.data + at, size);
@@ -175,17 +202,13 @@ static struct value *read_constant(struct reader *reader, char type, size_t at, 
     struct value *value;
     if (!need_bytes(reader->need, at, size < 6 ? size : 6, reader->error))
         return NULL;
-    if (type == '~' && size == 0)
-        value = value_null(reader->arena);
-    else if (type == '!' && bytes_equal_text(content, "true"))
-        value = value_bool(reader->arena, true);
-    else if (type == '!' && bytes_equal_text(content, "false"))
-        value = value_bool(reader->arena, false);
-    else
+    bool is_true = type == '!' && bytes_equal_text(content, "true");
+    if (type == '~' ? size != 0 : !is_true && !bytes_equal_text(content, "false"))
         return bad_literal(reader, at, type == '~' ? "nothing before '~'" : "true or false",
                            bytes_make(content.data, size < 6 ? size : 6));
-    if (!value)
-        flow_error_memory(reader->error);
+    value = make(reader, type == '~' ? VALUE_NULL : VALUE_BOOL);
+    if (value)
+        value->boolean = is_true;
     return value;
 }
 
@@ -194,18 +217,16 @@ static struct value *read_constant(struct reader *reader, char type, size_t at, 
 static inline bool find_element(const struct reader *reader, size_t from, size_t end,
                                 struct tnet_element *element)
 {
-    const uint8_t *text = reader->text.data;
+    const uint8_t *text = reader->text.data + from;
+    size_t room = reader->need ? 0 : end - from;
     size_t size = 0;
-    size_t at = from;
-    for (; !reader->need && at < end && at - from < TNET_LENGTH_DIGITS; at++) {
-        uint8_t digit = (uint8_t)(text[at] - '0');
-        if (digit > 9)
-            break;
+    size_t at = 0;
+    uint8_t digit;
+    for (; at < room && (digit = (uint8_t)(text[at] - '0')) < 10; at++)
         size = size * 10 + digit;
-    }
-    if (at > from && at < end && text[at] == ':' && size < end - at - 1) {
+    if (at - 1 < TNET_LENGTH_DIGITS && at < room && text[at] == ':' && size < room - at - 1) {
         *element = (struct tnet_element){
-            .content = at + 1 - from, .size = size, .type = (char)text[at + 1 + size]};
+            .content = at + 1, .size = size, .type = (char)text[at + 1 + size]};
         return true;
     }
     return tnet_element(reader->text, from, end, reader->offset, reader->need, element,
@@ -231,17 +252,17 @@ static bool read_member(struct reader *reader, struct value *dict, size_t *at, s
         flow_error_prepend_key(reader->error, printable(key->bytes, name));
         return false;
     }
-    return value_prepend_member(dict, key, member);
+    member->key = key;
+    value_link_first(dict, member);
+    return true;
 }
 
 static struct value *read_container(struct reader *reader, char type, size_t at, size_t end,
                                     unsigned depth)
 {
-    struct value *value = type == ']' ? value_list(reader->arena) : value_dict(reader->arena);
-    if (!value) {
-        flow_error_memory(reader->error);
+    struct value *value = make(reader, type == ']' ? VALUE_LIST : VALUE_DICT);
+    if (!value)
         return NULL;
-    }
     if (depth == TNET_DEPTH_LIMIT) {
         flow_error_set(reader->error, EFBIG, reader->offset + at, "nested deeper than %d levels",
                        TNET_DEPTH_LIMIT);
@@ -258,7 +279,7 @@ static struct value *read_container(struct reader *reader, char type, size_t at,
             flow_error_prepend_index(reader->error, value->count);
             return NULL;
         }
-        value_append(value, item);
+        value_link_last(value, item);
     }
     return value;
 }
@@ -298,7 +319,8 @@ static struct value *read_element(struct reader *reader, size_t *from, size_t en
 struct value *tnet_read(struct bytes text, uint64_t offset, const struct tnet_need *need,
                         struct arena *arena, struct flow_error *error)
 {
-    struct reader reader = {text, offset, need, arena, error};
+    struct reader reader = {
+        .text = text, .offset = offset, .need = need, .arena = arena, .error = error};
     size_t from = 0;
     if (text.size == 0) {
         flow_error_set(error, EBADMSG, offset, "found nothing, expected a tnetstring");

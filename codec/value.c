@@ -103,15 +103,6 @@ static void unlink_child(struct value *parent, struct value *child)
     parent->count--;
 }
 
-static void link_last(struct value *parent, struct value *child)
-{
-    child->next = NULL;
-    child->previous = parent->last;
-    *(parent->last ? &parent->last->next : &parent->first) = child;
-    parent->last = child;
-    parent->count++;
-}
-
 bool value_set(struct arena *arena, struct value *dict, const char *key, struct value *member)
 {
     if (!value_is(dict, VALUE_DICT) || !member)
@@ -144,7 +135,7 @@ bool value_append(struct value *list, struct value *item)
 {
     if (!value_is(list, VALUE_LIST) || !item)
         return false;
-    link_last(list, item);
+    value_link_last(list, item);
     return true;
 }
 
@@ -153,7 +144,7 @@ bool value_append_member(struct value *dict, struct value *key, struct value *me
     if (!value_is(dict, VALUE_DICT) || !key || !member)
         return false;
     member->key = key;
-    link_last(dict, member);
+    value_link_last(dict, member);
     return true;
 }
 
@@ -162,11 +153,7 @@ bool value_prepend_member(struct value *dict, struct value *key, struct value *m
     if (!value_is(dict, VALUE_DICT) || !key || !member)
         return false;
     member->key = key;
-    member->previous = NULL;
-    member->next = dict->first;
-    *(dict->first ? &dict->first->previous : &dict->last) = member;
-    dict->first = member;
-    dict->count++;
+    value_link_first(dict, member);
     return true;
 }
 
@@ -269,6 +256,30 @@ bool value_to_int64(const struct value *value, int64_t *number)
     return false;
 }
 
+/* A plain decimal fraction whose digits are below 2^53: the quotient of two numbers that doubles
+ * hold exactly is rounded once, as strtod rounds. False for all other texts. */
+bool value_short_decimal(struct bytes digits, double *number)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+    uint64_t whole = 0;
+    size_t at = 0;
+    size_t decimals = 0;
+    uint8_t digit;
+    if (digits.size == 0 || digits.size > 18)
+        return false;
+    for (; at < digits.size && (digit = (uint8_t)(digits.data[at] - '0')) < 10; at++)
+        whole = whole * 10 + digit;
+    if (at && at < digits.size && digits.data[at] == '.') {
+        decimals = digits.size - at - 1;
+        for (at++; at < digits.size && (digit = (uint8_t)(digits.data[at] - '0')) < 10; at++)
+            whole = whole * 10 + digit;
+    }
+    if (at < digits.size || decimals > 9 || whole >= (uint64_t)1 << 53)
+        return false;
+    *number = (double)whole / powers[decimals];
+    return true;
+}
+
 bool value_to_double(const struct value *value, double *number)
 {
     char text[400];
@@ -279,7 +290,11 @@ bool value_to_double(const struct value *value, double *number)
         *number = value->boolean;
         return true;
     }
-    if ((value->kind != VALUE_INT && value->kind != VALUE_FLOAT) || !digits_text(value, text))
+    if (value->kind != VALUE_INT && value->kind != VALUE_FLOAT)
+        return false;
+    if (value_short_decimal(value->bytes, number))
+        return true;
+    if (!digits_text(value, text))
         return false;
     *number = strtod(text, &end);
     return *end == '\0';

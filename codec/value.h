@@ -45,6 +45,26 @@ struct value {
     size_t encoded_size; /* scratch of the writer */
 };
 
+/* Put a new item, or a member that has its key, into a list or a dict: for readers, which know what
+ * they have made. */
+static inline void value_link_last(struct value *parent, struct value *child)
+{
+    child->next = NULL;
+    child->previous = parent->last;
+    *(parent->last ? &parent->last->next : &parent->first) = child;
+    parent->last = child;
+    parent->count++;
+}
+
+static inline void value_link_first(struct value *parent, struct value *child)
+{
+    child->previous = NULL;
+    child->next = parent->first;
+    *(parent->first ? &parent->first->previous : &parent->last) = child;
+    parent->first = child;
+    parent->count++;
+}
+
 struct value *value_null(struct arena *arena);
 struct value *value_bool(struct arena *arena, bool boolean);
 struct value *value_int(struct arena *arena, int64_t number);
@@ -94,6 +114,9 @@ bool value_is_string(const struct value *value);
 bool value_to_int64(const struct value *value, int64_t *number);
 /* INT, FLOAT or BOOL. */
 bool value_to_double(const struct value *value, double *number);
+/* The number that a short text such as 1700000000.42979 stands for, as strtod reads it; false for a
+ * text that this way cannot tell, or that is none. */
+bool value_short_decimal(struct bytes digits, double *number);
 
 /* The text of a double as Python's repr() has it; `text` takes at least 32 bytes. Returns the
  * length. */

@@ -1,7 +1,9 @@
 #include "collection.h"
 
 #include "capture_folder.h"
+#include "collection_parts.h"
 #include "migrate.h"
+#include "parallel_scan.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +18,7 @@ struct collection {
     uint64_t decode_limit;
     collection_report *report;
     void *context;
-    struct filter_matcher *matcher; /* NULL: all flows */
+    struct filter_matcher *matchers[PARALLEL_MOST]; /* of the workers; NULL: all flows */
 };
 
 struct collection *collection_open(uint64_t decode_limit, collection_report *report, void *context,
@@ -46,7 +48,8 @@ void collection_close(struct collection *collection)
         free(collection->captures[i].name);
     }
     free(collection->captures);
-    filter_matcher_free(collection->matcher);
+    for (unsigned i = 0; i < PARALLEL_MOST; i++)
+        filter_matcher_free(collection->matchers[i]);
     index_close(collection->index);
     free(collection);
 }
@@ -54,8 +57,12 @@ void collection_close(struct collection *collection)
 bool collection_set_filter(struct collection *collection, const struct filter *filter,
                            struct flow_error *error)
 {
-    collection->matcher = filter_matcher_new(filter, error);
-    return collection->matcher != NULL;
+    for (unsigned i = 0; i < parallel_workers(); i++) {
+        collection->matchers[i] = filter_matcher_new(filter, error);
+        if (!collection->matchers[i])
+            return false;
+    }
+    return true;
 }
 
 const struct index *collection_index(const struct collection *collection)
@@ -83,35 +90,44 @@ static void report(struct collection *collection, const struct collection_captur
         collection->report(collection->context, capture->name, problem, gap);
 }
 
-static bool read_and_match(struct collection *collection, const struct collection_capture *capture,
-                           const struct capture_item *item, bool *matches, struct flow_error *error)
+static bool read_and_match(struct collection *collection, unsigned worker,
+                           const struct collection_capture *capture, struct capture_extent extent,
+                           struct capture_extent handshake, bool *matches, struct flow_error *error)
 {
     struct capture_flow loaded;
     struct flowdir directory;
-    if (!capture_load(capture->capture, item->extent, item->handshake, &loaded, error) ||
+    if (!capture_load(capture->capture, extent, handshake, &loaded, error) ||
         !flowdir_open(&directory, &loaded, capture->capture, capture->name, capture->flows,
                       collection->decode_limit, error))
         return false;
-    bool done = filter_match(collection->matcher, &directory, matches, error);
+    bool done = filter_match(collection->matchers[worker], &directory, matches, error);
     flowdir_close(&directory);
     return done;
+}
+
+/* Whether the filter lets in a flow of which a glance does not tell that. */
+static bool is_wanted_when_read(struct collection *collection,
+                                const struct collection_capture *capture,
+                                struct capture_extent extent, struct capture_extent handshake)
+{
+    bool matches = false;
+    struct flow_error problem = {0};
+    if (!read_and_match(collection, 0, capture, extent, handshake, &matches, &problem))
+        report(collection, capture, &problem, extent);
+    return matches;
 }
 
 /* Whether the filter lets the flow in. */
 static bool is_wanted(struct collection *collection, const struct collection_capture *capture,
                       const struct capture_item *item)
 {
-    bool matches = false;
-    struct flow_error problem = {0};
-    if (!collection->matcher)
+    if (!collection->matchers[0])
         return true;
     struct filter_facts facts = filter_facts_of_glance(&item->glance);
-    enum filter_verdict verdict = filter_match_facts(collection->matcher, &facts);
+    enum filter_verdict verdict = filter_match_facts(collection->matchers[0], &facts);
     if (verdict != FILTER_UNKNOWN)
         return verdict == FILTER_YES;
-    if (!read_and_match(collection, capture, item, &matches, &problem))
-        report(collection, capture, &problem, item->extent);
-    return matches;
+    return is_wanted_when_read(collection, capture, item->extent, item->handshake);
 }
 
 /* The flow that holds the handshake of an old WebSocket flow. If the filter left it out, it is let
@@ -126,13 +142,13 @@ static bool find_handshake(struct collection *collection, uint32_t number,
     *handshake = item->handshake.size
                      ? index_find_offset(collection->index, number, item->handshake.offset)
                      : INDEX_NONE;
-    if (!item->handshake.size || *handshake != INDEX_NONE || !collection->matcher)
+    if (!item->handshake.size || *handshake != INDEX_NONE || !collection->matchers[0])
         return true;
     if (!capture_load(capture->capture, item->handshake, (struct capture_extent){0, 0}, &loaded,
                       error))
         return false;
-    struct index_place place = {number, capture->flows, item->handshake.offset,
-                                item->handshake.size, INDEX_NONE};
+    struct index_place place = {
+        number, capture->flows, item->handshake.offset, item->handshake.size, INDEX_NONE, 0};
     flow_glance_of_flow(&loaded.flow, &glance);
     *handshake = index_flow_count(collection->index);
     bool added = index_add(collection->index, &glance, &place, error);
@@ -140,11 +156,26 @@ static bool find_handshake(struct collection *collection, uint32_t number,
     return added;
 }
 
+/* Once a capture: there may be many. */
+static void tell_newer(struct collection *collection, struct collection_capture *capture,
+                       const struct capture_item *item)
+{
+    struct flow_error newer = {0};
+    if (item->glance.version <= MIGRATE_VERSION_NEWEST || capture->told_newer)
+        return;
+    flow_error_set(&newer, ENOTSUP, item->extent.offset,
+                   "format version %" PRId64 " is newer than %d, the newest known: read as %d",
+                   item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
+    report(collection, capture, &newer, no_gap);
+    capture->told_newer = true;
+}
+
 static bool add_flow(struct collection *collection, struct collection_capture *capture,
                      const struct capture_item *item, struct flow_error *error)
 {
     uint32_t number = (uint32_t)(capture - collection->captures);
     capture->flows++;
+    tell_newer(collection, capture, item);
     if (!is_wanted(collection, capture, item))
         return true;
     struct index_place place = {
@@ -153,17 +184,98 @@ static bool add_flow(struct collection *collection, struct collection_capture *c
         .offset = item->extent.offset,
         .size = item->extent.size,
         .handshake = INDEX_NONE,
+        .version = item->version,
     };
     if (!find_handshake(collection, number, item, &place.handshake, error))
         return false;
-    if (item->glance.version > MIGRATE_VERSION_NEWEST) {
-        struct flow_error newer = {0};
-        flow_error_set(&newer, ENOTSUP, item->extent.offset,
-                       "format version %" PRId64 " is newer than %d, the newest known: read as %d",
-                       item->glance.version, MIGRATE_VERSION_NEWEST, MIGRATE_VERSION_NEWEST);
-        report(collection, capture, &newer, no_gap);
-    }
     return index_add(collection->index, &item->glance, &place, error);
+}
+
+/* A scan of a large capture, in parts. */
+struct adding {
+    struct collection *collection;
+    struct collection_capture *capture;
+};
+
+static enum filter_verdict judge(void *context, unsigned worker, const struct capture_item *item)
+{
+    const struct adding *adding = context;
+    struct flow_error ignored = {0}; /* met again by add_seen, and told there */
+    bool matches = false;
+    struct filter_facts facts = filter_facts_of_glance(&item->glance);
+    enum filter_verdict verdict = filter_match_facts(adding->collection->matchers[worker], &facts);
+    if (verdict != FILTER_UNKNOWN)
+        return verdict;
+    if (!read_and_match(adding->collection, worker, adding->capture, item->extent, no_gap, &matches,
+                        &ignored))
+        return FILTER_UNKNOWN;
+    return matches ? FILTER_YES : FILTER_NO;
+}
+
+static void skip_seen(void *context, uint32_t skipped)
+{
+    const struct adding *adding = context;
+    adding->capture->flows += skipped;
+}
+
+static bool add_seen(void *context, const struct collection_seen *seen, struct flow_error *error)
+{
+    const struct adding *adding = context;
+    struct collection_capture *capture = adding->capture;
+    capture->flows += seen->skipped + 1;
+    if (seen->verdict == FILTER_UNKNOWN &&
+        !is_wanted_when_read(adding->collection, capture, seen->extent, no_gap))
+        return true;
+    struct index_place place = {
+        .capture = (uint32_t)(capture - adding->collection->captures),
+        .number = capture->flows,
+        .offset = seen->extent.offset,
+        .size = seen->extent.size,
+        .handshake = INDEX_NONE,
+        .version = seen->version,
+    };
+    return index_add_facts(adding->collection->index, &seen->facts, &place, error);
+}
+
+static bool scan_parts(struct collection *collection, struct collection_capture *capture,
+                       struct flow_error *error)
+{
+    struct adding adding = {collection, capture};
+    const struct collection_parts parts = {
+        .capture = capture->capture,
+        .newer = capture->told_newer,
+        .judge = collection->matchers[0] ? judge : NULL,
+        .add = add_seen,
+        .skip = skip_seen,
+        .context = &adding,
+    };
+    return collection_parts_scan(&parts, &capture->position, error);
+}
+
+/* Adds the flows from where the scan stands up to behind what keeps them from being looked at in
+ * parts: a gap, or the first flow of a newer version; or the end: then *done. */
+static bool scan_to_gap(struct collection *collection, struct collection_capture *capture,
+                        struct capture_scan *scan, struct capture_item *item, bool *done,
+                        struct flow_error *error)
+{
+    while (capture_scan_next(scan, item, error)) {
+        *done = item->kind == CAPTURE_END || item->kind == CAPTURE_PARTIAL;
+        capture->position = item->extent.offset;
+        if (*done)
+            return true;
+        capture->position += item->extent.size;
+        if (item->kind == CAPTURE_GAP) {
+            capture->gaps++;
+            report(collection, capture, &item->error, item->extent);
+            return true;
+        }
+        bool told = capture->told_newer;
+        if (!add_flow(collection, capture, item, error))
+            return false;
+        if (capture->told_newer != told)
+            return true;
+    }
+    return false;
 }
 
 /* Indexes what stands behind capture->position. first: a flow that is cut off is told of; later it
@@ -173,21 +285,20 @@ static bool scan_capture(struct collection *collection, struct collection_captur
 {
     capture->seen = source_size(capture_source(capture->capture));
     struct capture_item item = {0};
+    bool all = false;
+    bool done = true;
     struct capture_scan *scan = capture_scan_open(capture->capture, capture->position, error);
-    bool done = scan != NULL;
-    while (done && (done = capture_scan_next(scan, &item, error))) {
-        if (item.kind == CAPTURE_END || item.kind == CAPTURE_PARTIAL)
-            break;
-        if (item.kind == CAPTURE_FLOW) {
-            done = add_flow(collection, capture, &item, error);
-        } else {
-            capture->gaps++;
-            report(collection, capture, &item.error, item.extent);
+    if (!scan)
+        return false;
+    for (unsigned gaps = 0; done && !all; gaps++) {
+        if (gaps <= PARALLEL_SCAN_GAPS) {
+            done = scan_parts(collection, capture, error);
+            capture_scan_move(scan, capture->position, UINT64_MAX);
         }
+        done = done && scan_to_gap(collection, capture, scan, &item, &all, error);
     }
     if (done && item.kind == CAPTURE_PARTIAL && first)
         report(collection, capture, &item.error, no_gap);
-    capture->position = item.extent.offset;
     capture_scan_close(scan);
     return done;
 }

@@ -20,6 +20,7 @@ struct collection_capture {
     uint64_t position; /* up to here the capture has been indexed, in bytes */
     uint64_t seen;     /* the capture's size when it was looked at last, in bytes */
     bool lost;         /* it is no longer what it was */
+    bool told_newer;   /* that there are flows of a version newer than known */
 };
 
 struct collection;

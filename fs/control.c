@@ -6,7 +6,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How often we look whether somebody still waits: in flows, in nanoseconds. */
+#define FLOWS_A_LOOK 16
+#define LOOK_EVERY 100000000
 
 /* Files that are kept for the next one who asks. */
 #define KEPT 64
@@ -29,6 +34,8 @@ struct control {
     const struct collection *collection;
     struct views *views;
     int64_t format_version;
+    control_abandoned *abandoned; /* or NULL */
+    void *abandoned_context;
     pthread_mutex_t lock;
     struct entry *newest, *oldest;
     unsigned count;
@@ -56,10 +63,26 @@ void control_set_views(struct control *control, struct views *views)
     control->views = views;
 }
 
+void control_set_abandoned(struct control *control, control_abandoned *abandoned, void *context)
+{
+    control->abandoned = abandoned;
+    control->abandoned_context = context;
+}
+
+/* False, with the error set, if there is nobody who waits. */
+static bool is_waited_for(const struct control *control, struct flow_error *error)
+{
+    if (!control->abandoned || !control->abandoned(control->abandoned_context))
+        return true;
+    flow_error_set(error, EINTR, FLOW_ERROR_NO_OFFSET, "who asked for it waits no more");
+    return false;
+}
+
 static void free_entry(struct entry *entry)
 {
     if (entry->content.descriptor >= 0)
         close(entry->content.descriptor);
+    control_runs_close(entry->content.runs);
     pthread_mutex_destroy(&entry->lock);
     free(entry);
 }
@@ -223,41 +246,48 @@ static uint32_t *find_flows(const struct control *control, const struct inode *i
     return flows;
 }
 
-/* The same by start time; those of one time stay in capture order. */
-static struct order *order_flows(const struct control *control, const struct inode *inode,
-                                 uint32_t *count, struct flow_error *error)
+/* Brings them in order of start time; those of one time stay in capture order. */
+static bool sort_flows(const struct index *index, uint32_t *flows, uint32_t count,
+                       struct flow_error *error)
 {
-    const struct index *index = collection_index(control->collection);
-    uint32_t *flows = find_flows(control, inode, count, error);
-    struct order *ordered = flows ? malloc(((size_t)*count + 1) * sizeof *ordered) : NULL;
-    for (uint32_t i = 0; ordered && i < *count; i++)
+    bool sorted = true;
+    for (uint32_t i = 1; i < count && sorted; i++)
+        sorted = index_flow(index, flows[i - 1])->start <= index_flow(index, flows[i])->start;
+    if (sorted)
+        return true;
+    struct order *ordered = malloc(count * sizeof *ordered);
+    if (!ordered)
+        return flow_error_memory(error);
+    for (uint32_t i = 0; i < count; i++)
         ordered[i] = (struct order){index_flow(index, flows[i])->start, flows[i]};
-    if (ordered && *count)
-        qsort(ordered, *count, sizeof *ordered, compare);
-    if (flows && !ordered)
-        flow_error_memory(error);
-    free(flows);
-    return ordered;
+    qsort(ordered, count, sizeof *ordered, compare);
+    for (uint32_t i = 0; i < count; i++)
+        flows[i] = ordered[i].flow;
+    free(ordered);
+    return true;
 }
 
-static bool convert_flows(const struct control *control, const struct inode *inode,
+/* The numbers of the owner's flows as a file shows them; freed by the caller. */
+static uint32_t *order_flows(const struct control *control, const struct inode *inode,
+                             uint32_t *count, struct flow_error *error)
+{
+    uint32_t *flows = find_flows(control, inode, count, error);
+    if (flows && sort_flows(collection_index(control->collection), flows, *count, error))
+        return flows;
+    free(flows);
+    return NULL;
+}
+
+static bool convert_flows(const struct control *control, const uint32_t *flows, uint32_t count,
                           struct convert *convert, struct flow_error *error)
 {
-    uint32_t count = 1;
-    bool done = true;
-    struct order one = {0, inode->number};
-    struct order *flows = &one;
-    if (inode->owner != CONTROL_OF_FLOW)
-        flows = order_flows(control, inode, &count, error);
-    if (!flows)
-        return false;
-    for (uint32_t i = 0; i < count && done; i++) {
-        struct convert_flow flow = collection_convert_flow(control->collection, flows[i].flow);
-        done = convert_add(convert, &flow, NULL, error);
+    for (uint32_t i = 0; i < count; i++) {
+        struct convert_flow flow = collection_convert_flow(control->collection, flows[i]);
+        if ((i % FLOWS_A_LOOK == 0 && !is_waited_for(control, error)) ||
+            !convert_add(convert, &flow, NULL, error))
+            return false;
     }
-    if (flows != &one)
-        free(flows);
-    return done;
+    return true;
 }
 
 /* A flow that lacks what the export shows has no such file. */
@@ -271,7 +301,8 @@ static bool is_left_out(const struct inode *inode, const struct convert *convert
     return true;
 }
 
-static bool write_flows(const struct control *control, const struct inode *inode, struct sink *sink,
+static bool write_flows(const struct control *control, const struct inode *inode,
+                        const uint32_t *flows, uint32_t count, struct sink *sink,
                         struct flow_error *error)
 {
     bool gzip;
@@ -280,7 +311,7 @@ static bool write_flows(const struct control *control, const struct inode *inode
         .version = control->format_version,
     };
     struct convert *convert = convert_open(&options, sink, error);
-    bool done = convert && convert_flows(control, inode, convert, error) &&
+    bool done = convert && convert_flows(control, flows, count, convert, error) &&
                 !is_left_out(inode, convert, error) && convert_end(convert, error);
     convert_close(convert);
     return done;
@@ -305,23 +336,86 @@ static bool write_text(struct control *control, enum control_file file, struct s
     return done;
 }
 
-static bool make(struct control *control, const struct inode *inode, struct entry *entry,
-                 struct flow_error *error)
+/* Writes the file; flows: NULL if it shows none. */
+static bool spool(struct control *control, const struct inode *inode, const uint32_t *flows,
+                  uint32_t count, struct control_content *content, struct flow_error *error)
 {
     bool gzip;
-    bool flows = control_file_format(inode->control, &gzip) != CONVERT_FORMATS;
-    entry->content.descriptor = spool_open(control_file_name(inode->control), error);
-    if (entry->content.descriptor < 0)
+    control_file_format(inode->control, &gzip);
+    content->descriptor = spool_open(control_file_name(inode->control), error);
+    if (content->descriptor < 0)
         return false;
-    struct sink *sink = sink_open_descriptor(entry->content.descriptor, gzip, error);
+    struct sink *sink = sink_open_descriptor(content->descriptor, gzip, error);
     bool done = sink &&
-                (flows ? write_flows(control, inode, sink, error)
+                (flows ? write_flows(control, inode, flows, count, sink, error)
                        : write_text(control, inode->control, sink, error)) &&
                 sink_finish(sink, error);
     sink_close(sink);
-    off_t size = lseek(entry->content.descriptor, 0, SEEK_END);
-    entry->content.size = size > 0 ? (uint64_t)size : 0;
+    off_t size = lseek(content->descriptor, 0, SEEK_END);
+    content->size = size > 0 ? (uint64_t)size : 0;
+    if (!done) {
+        close(content->descriptor);
+        content->descriptor = -1; /* for the next one, who may have more patience */
+    }
     return done;
+}
+
+static bool make_of_flows(struct control *control, const struct inode *inode,
+                          struct control_content *content, struct flow_error *error)
+{
+    uint32_t one = inode->number;
+    uint32_t count = 1;
+    uint32_t *flows =
+        inode->owner == CONTROL_OF_FLOW ? &one : order_flows(control, inode, &count, error);
+    if (flows && inode->control == CONTROL_FLOWS_MITM)
+        content->runs =
+            control_runs_open(control->collection, flows, count, control->format_version, error);
+    if (content->runs)
+        content->size = control_runs_size(content->runs);
+    bool done = flows && !error->code &&
+                (content->runs || spool(control, inode, flows, count, content, error));
+    if (flows != &one)
+        free(flows);
+    return done;
+}
+
+static bool make(struct control *control, const struct inode *inode,
+                 struct control_content *content, struct flow_error *error)
+{
+    bool gzip;
+    return control_file_format(inode->control, &gzip) == CONVERT_FORMATS
+               ? spool(control, inode, NULL, 0, content, error)
+               : make_of_flows(control, inode, content, error);
+}
+
+bool control_read(const struct control_content *content, uint64_t offset, size_t size,
+                  void *scratch, struct cached_piece *piece, struct flow_error *error)
+{
+    uint64_t left = offset < content->size ? content->size - offset : 0;
+    *piece = (struct cached_piece){
+        .descriptor = left ? content->descriptor : -1,
+        .offset = offset,
+        .size = left < size ? (size_t)left : size,
+    };
+    return !left || !content->runs ||
+           control_runs_read(content->runs, offset, piece->size, scratch, piece, error);
+}
+
+/* Takes the entry's lock, which another may have while making it. */
+static bool wait_for(const struct control *control, struct entry *entry, struct flow_error *error)
+{
+    struct timespec until;
+    do {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_EVERY;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        if (pthread_mutex_timedlock(&entry->lock, &until) == 0)
+            return true;
+    } while (is_waited_for(control, error));
+    return false;
 }
 
 const struct control_content *control_get(struct control *control, const struct inode *inode,
@@ -335,17 +429,19 @@ const struct control_content *control_get(struct control *control, const struct 
         flow_error_memory(error);
         return NULL;
     }
-    pthread_mutex_lock(&entry->lock);
-    if (!entry->made && entry->content.descriptor < 0)
-        entry->made = make(control, inode, entry, error);
-    bool made = entry->made;
-    pthread_mutex_unlock(&entry->lock);
+    bool made = false;
+    bool locked = wait_for(control, entry, error);
+    if (locked) {
+        made = entry->made || make(control, inode, &entry->content, error);
+        entry->made = made;
+        pthread_mutex_unlock(&entry->lock);
+    }
     if (made)
         return &entry->content;
     flow_error_set(error, EIO, FLOW_ERROR_NO_OFFSET, "%s could not be made",
                    control_file_name(inode->control));
     pthread_mutex_lock(&control->lock);
-    if (entry->linked)
+    if (locked && entry->linked)
         unlink_entry(control, entry); /* the next one who asks tries again */
     pthread_mutex_unlock(&control->lock);
     control_release(control, &entry->content);

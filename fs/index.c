@@ -322,15 +322,10 @@ static bool add_host(struct index *index, struct bytes site, uint32_t *number,
     return true;
 }
 
-static bool find_or_add_host(struct index *index, const struct flow_glance *glance,
-                             uint32_t *number, struct flow_error *error)
+static bool find_or_add_host(struct index *index, struct bytes site, uint32_t *number,
+                             struct flow_error *error)
 {
-    struct buffer *site = &index->site;
-    site->size = 0;
-    flow_glance_site(glance, site);
-    if (site->failed)
-        return flow_error_memory(error);
-    struct host_key key = {index, site->size ? buffer_bytes(site) : bytes_make("", 0)};
+    struct host_key key = {index, site};
     *number = hash_table_find(&index->hosts_by_site, bytes_hash(key.text, index->seed),
                               host_site_equal, &key);
     return *number != HASH_TABLE_NONE || add_host(index, key.text, number, error);
@@ -358,36 +353,36 @@ static bool find_or_add_string(struct index *index, struct bytes text, uint32_t 
     return true;
 }
 
-static bool fill_flow(struct index *index, struct index_flow *flow,
-                      const struct flow_glance *glance, const struct index_place *place,
-                      struct flow_error *error)
+static bool fill_flow(struct index *index, struct index_flow *flow, const struct index_facts *facts,
+                      const struct index_place *place, struct flow_error *error)
 {
     *flow = (struct index_flow){
         .offset = place->offset,
         .size = place->size,
-        .start = timestamp_microseconds(glance->timestamp_start) * 1000,
+        .start = timestamp_microseconds(facts->timestamp_start) * 1000,
         .capture = place->capture,
         .number = place->number,
         .handshake = place->handshake,
         .copy = 1,
-        .status = glance->status_code > 0 && glance->status_code <= UINT16_MAX
-                      ? (uint16_t)glance->status_code
+        .status = facts->status_code > 0 && facts->status_code <= UINT16_MAX
+                      ? (uint16_t)facts->status_code
                       : 0,
-        .type = (uint8_t)glance->type,
-        .files = glance->files,
-        .is_websocket = glance->is_websocket,
+        .type = (uint8_t)facts->type,
+        .version = place->version > 0 && place->version <= UINT8_MAX ? (uint8_t)place->version : 0,
+        .files = facts->files,
+        .is_websocket = facts->is_websocket,
     };
     atomic_store(&flow->next_in_host, INDEX_NONE);
     atomic_store(&flow->copies, 1);
     flow->id_form = INDEX_ID_UUID;
-    if (!parse_uuid(glance->id, flow->id.uuid)) {
+    if (!parse_uuid(facts->id, flow->id.uuid)) {
         flow->id_form = INDEX_ID_TEXT;
-        flow->id.text = arena_copy(index->arena, glance->id);
+        flow->id.text = arena_copy(index->arena, facts->id);
         if (!flow->id.text.data)
             return flow_error_memory(error);
     }
-    return find_or_add_string(index, glance->target.method, &flow->method, error) &&
-           find_or_add_host(index, glance, &flow->host, error);
+    return find_or_add_string(index, facts->method, &flow->method, error) &&
+           find_or_add_host(index, facts->site, &flow->host, error);
 }
 
 /* Names the flow in its host, counting up if there is one of that name. Returns the hash. */
@@ -413,8 +408,8 @@ static void raise_to(_Atomic int64_t *newest, int64_t start)
         atomic_store_explicit(newest, start, memory_order_relaxed);
 }
 
-bool index_add(struct index *index, const struct flow_glance *glance,
-               const struct index_place *place, struct flow_error *error)
+bool index_add_facts(struct index *index, const struct index_facts *facts,
+                     const struct index_place *place, struct flow_error *error)
 {
     uint32_t number = atomic_load(&index->flow_count);
     if (number == INDEX_MOST_FLOWS) {
@@ -425,7 +420,7 @@ bool index_add(struct index *index, const struct flow_glance *glance,
     if (!*segment && !(*segment = new_segment(index, SEGMENT_FLOWS * sizeof **segment)))
         return flow_error_memory(error);
     struct index_flow *flow = flow_at(index, number);
-    if (!fill_flow(index, flow, glance, place, error))
+    if (!fill_flow(index, flow, facts, place, error))
         return false;
     if (!hash_table_reserve(&index->flows_by_name))
         return flow_error_memory(error);
@@ -443,4 +438,31 @@ bool index_add(struct index *index, const struct flow_glance *glance,
     atomic_store(&host->last, number);
     atomic_fetch_add_explicit(&host->count, 1, memory_order_release);
     return true;
+}
+
+struct index_facts index_facts_of_glance(const struct flow_glance *glance, struct buffer *site)
+{
+    size_t before = site->size;
+    flow_glance_site(glance, site);
+    return (struct index_facts){
+        .id = glance->id,
+        .method = glance->target.method,
+        .site = site->size > before ? bytes_make(site->data + before, site->size - before)
+                                    : bytes_make("", 0),
+        .timestamp_start = glance->timestamp_start,
+        .status_code = glance->status_code,
+        .type = glance->type,
+        .files = glance->files,
+        .is_websocket = glance->is_websocket,
+    };
+}
+
+bool index_add(struct index *index, const struct flow_glance *glance,
+               const struct index_place *place, struct flow_error *error)
+{
+    index->site.size = 0;
+    struct index_facts facts = index_facts_of_glance(glance, &index->site);
+    if (index->site.failed)
+        return flow_error_memory(error);
+    return index_add_facts(index, &facts, place, error);
 }

@@ -40,8 +40,9 @@ struct index_flow {
     _Atomic uint32_t copies;       /* of the first: how many there are */
     uint32_t method;               /* a string's number; see index_string */
     uint16_t status;
-    uint16_t files; /* flowdir_files */
-    uint8_t type;   /* enum flow_type */
+    uint16_t files;  /* flowdir_files */
+    uint8_t type;    /* enum flow_type */
+    uint8_t version; /* as the record has it; 0: other than a number below 256, or HAR */
     uint8_t id_form : 1;
     uint8_t is_websocket : 1;
 };
@@ -65,10 +66,30 @@ struct index_place {
     uint32_t number;
     uint64_t offset, size;
     uint32_t handshake; /* INDEX_NONE: it has none */
+    int64_t version;    /* as the record has it; 0: HAR */
 };
+
+/* What the index takes in of a flow. The strings are borrowed. */
+struct index_facts {
+    struct bytes id, method;
+    struct bytes site; /* flow_glance_site */
+    double timestamp_start;
+    int64_t status_code; /* 0: no response */
+    enum flow_type type;
+    uint16_t files; /* flowdir_files */
+    bool is_websocket;
+};
+
+/* The facts of a glance, which lends its strings; the site is appended to `site`, which the facts
+ * borrow from. ENOMEM: site->failed. */
+struct index_facts index_facts_of_glance(const struct flow_glance *glance, struct buffer *site);
 
 /* Adds a flow; one thread at a time. False with ENOMEM, or EOVERFLOW if the index is full. On
  * failure the index is as before. */
+bool index_add_facts(struct index *index, const struct index_facts *facts,
+                     const struct index_place *place, struct flow_error *error);
+
+/* The same for a glance. */
 bool index_add(struct index *index, const struct flow_glance *glance,
                const struct index_place *place, struct flow_error *error);
 

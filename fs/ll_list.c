@@ -18,12 +18,15 @@ void ll_demand_raise(struct ll_demand *demand)
         atomic_store_explicit(&demand->listings, LL_DEMAND_LISTINGS, memory_order_relaxed);
 }
 
-bool ll_demand_take(struct ll_demand *demand)
+bool ll_demand_is(const struct ll_demand *demand)
 {
-    if (atomic_load_explicit(&demand->listings, memory_order_relaxed) <= 0)
-        return false;
-    atomic_fetch_sub_explicit(&demand->listings, 1, memory_order_relaxed);
-    return true;
+    return atomic_load_explicit(&demand->listings, memory_order_relaxed) > 0;
+}
+
+void ll_demand_lower(struct ll_demand *demand)
+{
+    if (ll_demand_is(demand))
+        atomic_fetch_sub_explicit(&demand->listings, 1, memory_order_relaxed);
 }
 
 static bool add_entry(void *context, const struct tree_entry *entry)
@@ -53,6 +56,15 @@ static bool add_entry(void *context, const struct tree_entry *entry)
     return true;
 }
 
+static void note_start(struct ll_mount *mount, fuse_ino_t inode)
+{
+    /* Not for the directories of views: to give attributes of links costs little, while to be asked
+     * for each link of a large one costs much. */
+    if (inode_parse(inode).kind == INODE_FLOW)
+        ll_demand_lower(&mount->demand);
+    ll_store_note_listing(mount, inode);
+}
+
 void ll_list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus)
 {
     struct ll_mount *mount = ll_begin(request, 0);
@@ -62,11 +74,15 @@ void ll_list(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bo
         fuse_reply_err(request, ENOMEM);
         return;
     }
-    bool complete = plus && ll_demand_take(&mount->demand);
+    bool complete = plus && ll_demand_is(&mount->demand);
+    if (offset == 0)
+        note_start(mount, inode);
     bool done =
         tree_list(&mount->tree, inode, (uint64_t)offset, complete, add_entry, &reply, &error);
     if (error.code)
         mount->report(mount->report_context, inode, &error);
+    if (done && complete && offset && reply.size == 0)
+        ll_store_files(mount, inode);
     if (done)
         fuse_reply_buf(request, reply.data, reply.size);
     else

@@ -55,8 +55,10 @@ static void *work(void *argument)
     return NULL;
 }
 
-static size_t worker_count(void)
+static size_t worker_count(bool single_threaded)
 {
+    if (single_threaded)
+        return 1;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     long count = 2 * (processors > 0 ? processors : 1);
     return count < FEWEST_WORKERS ? FEWEST_WORKERS
@@ -81,9 +83,11 @@ static void load_cancelling(void)
     dlopen("libgcc_s.so.1", RTLD_NOW);
 }
 
-int ll_loop(struct fuse_session *session)
+int ll_loop(struct ll_mount *mount, bool single_threaded)
 {
+    struct fuse_session *session = mount->session;
     struct worker workers[MOST_WORKERS];
+    size_t count = worker_count(single_threaded);
     sigset_t signals, before;
     size_t started = 0;
     int result = 0;
@@ -95,12 +99,17 @@ int ll_loop(struct fuse_session *session)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, WORKER_ENDED);
     pthread_sigmask(SIG_BLOCK, &signals, &before);
-    for (size_t count = worker_count(); started < count && !result; started += !result) {
+    for (; started < count && !result; started += !result) {
         workers[started] = (struct worker){.main_thread = pthread_self(), .session = session};
         result = -pthread_create(&workers[started].thread, NULL, work, &workers[started]);
     }
-    if (!result)
+    if (!result) {
+        ll_gate_open(&mount->gate, (int)count - 1);
         sigwait(&signals, &received);
+    }
+    if (mount->ending)
+        mount->ending(mount->ending_context);
+    ll_gate_close(&mount->gate);
     fuse_session_exit(session);
     end_workers(workers, started);
     for (size_t i = 0; i < started && !result; i++)

@@ -6,6 +6,19 @@ static void forget_content(void *context, uint64_t inode)
     fuse_lowlevel_notify_inval_inode(mount->session, inode, 0, 0);
 }
 
+/* All of them may have new links or groups; their times tell the kernel whether they do. */
+static void forget_view_attributes(struct ll_mount *mount)
+{
+    struct view_place place = {0};
+    for (int view = 0; view < VIEWS; view++) {
+        place.view = (enum view)view;
+        /* The types have groups alone (view_place.h). */
+        place.group = view == VIEW_SUBTYPE;
+        for (; views_exists(mount->tree.views, place); place.group++)
+            fuse_lowlevel_notify_inval_inode(mount->session, inode_of_view(place), -1, 0);
+    }
+}
+
 /* The kernel keeps listings, and which names are not there, until it is told. What it does not know
  * needs no word: those calls fail, and that is no loss. */
 void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host)
@@ -25,6 +38,7 @@ void ll_notify_added(struct ll_mount *mount, uint32_t first, uint32_t first_host
         fuse_lowlevel_notify_inval_entry(mount->session, host, name.text, name.size);
         fuse_lowlevel_notify_inval_inode(mount->session, host, 0, 0);
     }
+    forget_view_attributes(mount);
     /* What shows all flows, or those of a host, has grown. */
     control_visit(mount->tree.control, forget_content, mount);
     /* Its time, and if hosts were added its listing. */

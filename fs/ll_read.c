@@ -4,9 +4,19 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
+/* The request that the thread works on, or has answered. */
+static _Thread_local fuse_req_t current;
+
+bool ll_is_abandoned(void *context)
+{
+    const struct ll_mount *mount = context;
+    return current && (fuse_session_exited(mount->session) || fuse_req_interrupted(current));
+}
+
 struct ll_mount *ll_begin(fuse_req_t request, size_t size)
 {
     struct ll_mount *mount = fuse_req_userdata(request);
+    current = request;
     placement_note(&mount->placement, fuse_req_ctx(request)->pid, size);
     return mount;
 }
@@ -16,7 +26,7 @@ static void reply_error(fuse_req_t request, fuse_ino_t inode, const struct flow_
 {
     const struct ll_mount *mount = fuse_req_userdata(request);
     if (error->code != ENOENT && error->code != ENODATA && error->code != EISDIR &&
-        error->code != ENOTDIR)
+        error->code != ENOTDIR && error->code != EINTR)
         mount->report(mount->report_context, inode, error);
     fuse_reply_err(request, ll_errno(error));
 }
@@ -57,7 +67,9 @@ double ll_entry_timeout(fuse_ino_t number)
 
 double ll_attribute_timeout(fuse_ino_t number)
 {
-    return inode_parse(number).kind == INODE_VIEW ? 0 : LL_FOREVER;
+    struct inode inode = inode_parse(number);
+    bool queries = inode.kind == INODE_VIEW && inode.view == VIEW_QUERY && !inode.number;
+    return queries ? 0 : LL_FOREVER;
 }
 
 void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
@@ -66,9 +78,11 @@ void ll_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
     struct flow_error error = {0};
     struct fuse_entry_param entry = {.entry_timeout = LL_FOREVER};
     enum inode_kind kind = inode_parse(parent).kind;
-    if (kind == INODE_FLOW)
+    if (kind == INODE_FLOW || kind == INODE_VIEW)
         ll_demand_raise(&mount->demand);
-    if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
+    if (ll_query_is_parent(parent) && ll_query_denies(request, mount, name))
+        fuse_reply_err(request, ENOENT);
+    else if (tree_lookup(&mount->tree, parent, bytes_of(name), &entry.attr, &error)) {
         entry.ino = entry.attr.st_ino;
         entry.attr_timeout = ll_attribute_timeout(entry.ino);
         entry.entry_timeout = ll_entry_timeout(entry.ino);
@@ -113,6 +127,8 @@ void ll_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset)
     struct tree_piece piece;
     void *scratch = malloc(size);
     ll_demand_raise(&mount->demand);
+    if (offset == 0 && size <= LL_STORE_LARGEST)
+        foresight_note_read(&mount->foresight, inode);
     if (!scratch) {
         fuse_reply_err(request, ENOMEM);
         return;

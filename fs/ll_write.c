@@ -87,7 +87,10 @@ void ll_mknod(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mo
 void ll_mkdir(fuse_req_t request, fuse_ino_t parent, const char *name, mode_t mode)
 {
     struct stage_making making = making_of(request, (mode & 07777) | S_IFDIR);
-    make(request, parent, name, &making);
+    if (ll_query_is_parent(parent))
+        ll_query_mkdir(request, ll_begin(request, 0), name);
+    else
+        make(request, parent, name, &making);
 }
 
 void ll_symlink(fuse_req_t request, const char *target, fuse_ino_t parent, const char *name)
@@ -132,7 +135,10 @@ void ll_unlink(fuse_req_t request, fuse_ino_t parent, const char *name)
 
 void ll_rmdir(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
-    do_remove(request, parent, name, true);
+    if (ll_query_is_parent(parent))
+        ll_query_rmdir(request, ll_begin(request, 0), name);
+    else
+        do_remove(request, parent, name, true);
 }
 
 void ll_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
@@ -152,11 +158,13 @@ void ll_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_ino
 void ll_write(fuse_req_t request, fuse_ino_t inode, const char *data, size_t size, off_t offset,
               struct fuse_file_info *info)
 {
-    (void)info;
     struct ll_mount *mount = ll_begin(request, size);
     struct flow_error error = {0};
     if (!stage_is_node(inode)) {
+        bool mapped = info->writepage;
         fuse_reply_err(request, EROFS);
+        if (mapped)
+            ll_refuse_pages(mount, inode);
         return;
     }
     struct stage_early early;

@@ -38,6 +38,7 @@ struct server {
     char *mountpoint;   /* from the root: the server leaves the directory it was started in */
     int staging_folder; /* -1: there is no `@staging` */
     struct ll_mount mount;
+    struct follow *follow; /* NULL: nothing is followed */
     int ready_pipe; /* to the command that waits; -1 in the foreground and once it was told */
 };
 
@@ -326,29 +327,14 @@ static struct fuse_session *open_session(struct server *server)
 /* From before the mount is there until somebody waits for them, signals that ask us to end are kept
  * waiting: one that ended the program at once would leave a dead mount behind. Threads inherit
  * this. */
-static void hold_signals(int how)
+static void hold_signals(void)
 {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
-    pthread_sigmask(how, &signals, NULL);
-}
-
-/* Without threads a signal ends libfuse's loop through its own handlers. */
-static int serve(struct server *server)
-{
-    struct fuse_session *session = server->mount.session;
-    if (!server->options.single_threaded)
-        return ll_loop(session);
-    if (fuse_set_signal_handlers(session) < 0)
-        return -errno;
-    hold_signals(SIG_UNBLOCK);
-    int result = fuse_session_loop(session);
-    fuse_remove_signal_handlers(session);
-    /* A signal ends the loop with its number: that is how one stops. */
-    return result < 0 ? result : 0;
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
 
 static void tell_added(void *context, uint32_t first, uint32_t first_host)
@@ -356,17 +342,22 @@ static void tell_added(void *context, uint32_t first, uint32_t first_host)
     ll_notify_added(context, first, first_host);
 }
 
-static int serve_and_follow(struct server *server)
+static void stop_following(void *context)
+{
+    struct server *server = context;
+    follow_stop(server->follow);
+    server->follow = NULL;
+}
+
+static int serve(struct server *server)
 {
     struct flow_error error = {0};
     struct follow_events events = {tell_added, &server->mount};
-    struct follow *follow =
-        server->options.no_follow ? NULL : follow_start(server->collection, events, &error);
+    if (!server->options.no_follow)
+        server->follow = follow_start(server->collection, events, &error);
     if (error.code)
         report_capture(server, "captures", &error, (struct capture_extent){0});
-    int result = serve(server);
-    follow_stop(follow);
-    return result;
+    return ll_loop(&server->mount, server->options.single_threaded);
 }
 
 static enum exit_code mount_and_serve(struct server *server)
@@ -380,9 +371,10 @@ static enum exit_code mount_and_serve(struct server *server)
         fprintf(stderr, "flowfs: cannot set up FUSE with these mount options\n");
         return code;
     }
-    hold_signals(SIG_BLOCK);
+    hold_signals();
+    ll_refusals_init(&server->mount.refusals);
     if (fuse_session_mount(server->mount.session, server->mountpoint) == 0) {
-        int result = serve_and_follow(server);
+        int result = serve(server);
         code = result < 0 ? EXIT_MOUNT : EXIT_MOUNTED;
         if (result < 0)
             syslog(LOG_ERR, "the mount ended: %s", strerror(-result));
@@ -390,6 +382,7 @@ static enum exit_code mount_and_serve(struct server *server)
     } else {
         fprintf(stderr, "flowfs: cannot mount at %s\n", server->mountpoint);
     }
+    ll_refusals_end(&server->mount.refusals);
     fuse_session_destroy(server->mount.session);
     return code;
 }
@@ -414,9 +407,13 @@ static enum exit_code run(struct server *server)
         tree->group = getgid();
         tree->umask = umask(0);
         umask(tree->umask);
+        control_set_abandoned(server->control, ll_is_abandoned, &server->mount);
         placement_init(&server->mount.placement);
+        server->mount.read_only = server->options.read_only;
         server->mount.ready = tell_ready;
         server->mount.ready_context = server;
+        server->mount.ending = stop_following;
+        server->mount.ending_context = server;
         server->mount.report = report_request;
         server->mount.report_context = server;
         if (!tree->cache)

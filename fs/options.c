@@ -25,7 +25,7 @@ const char options_help[] =
     "    -d                      the same, and print each request\n"
     "    -s                      answer requests with one thread\n"
     "    --filter EXPR           show only flows that match, in mitmproxy's filter language\n"
-    "    --query EXPR            list this query in @query always; may be given several times\n"
+    "    --query EXPR            save a query, which @query then always lists; repeatable\n"
     "    --no-follow             do not look for new flows in captures that grow\n"
     "    --cache SIZE            memory for flows that were read lately (64M)\n"
     "    --max-decoded SIZE      show a compressed body decoded up to this size, as it was sent\n"

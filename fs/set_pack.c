@@ -215,9 +215,12 @@ static bool write_batch(struct run *run, struct flow_error *error)
     return done;
 }
 
-static size_t piece_of(const struct run *run)
+/* A few flows are packed before a thread has started. */
+static bool pack_batch(struct run *run, struct flow_error *error)
 {
-    return run->count < 64 ? 1 : 8;
+    if (run->count < 4)
+        return pack_some(run, 0, 0, run->count, error);
+    return parallel_run(run->count, run->count < 64 ? 1 : 8, pack_some, run, error);
 }
 
 static bool pack_batches(struct run *run, struct flow_error *error)
@@ -225,8 +228,7 @@ static bool pack_batches(struct run *run, struct flow_error *error)
     bool done = true;
     while (done && run->to < run->flows->count) {
         plan_batch(run);
-        done = parallel_run(run->count, piece_of(run), pack_some, run, error) &&
-               take_mistakes(run, error);
+        done = pack_batch(run, error) && take_mistakes(run, error);
         /* The usual mistake is one among many flows that are packed: no file is worth writing. */
         if (done && !(run->only && run->mistakes))
             done = write_batch(run, error);

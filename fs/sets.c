@@ -159,7 +159,8 @@ static bool list(struct sets *sets, struct flow_error *error)
     const struct dirent *entry = NULL;
     errno = 0;
     while (done && (entry = readdir(listing))) {
-        bool is_set = sets_is_name(entry->d_name) && !find(sets, entry->d_name) &&
+        bool may_be = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
+        bool is_set = may_be && sets_is_name(entry->d_name) && !find(sets, entry->d_name) &&
                       is_folder(sets, entry->d_name);
         done = !is_set || add(sets, entry->d_name) || flow_error_memory(error);
         errno = 0;
@@ -224,6 +225,28 @@ static bool look_locked(struct sets *sets, struct set *set, bool commit, struct 
     return done;
 }
 
+/* Waits for the disk before the set's lock is taken for the commit, so that who only looks does not
+ * wait for it. Errors are the commit's. */
+static void sync_ahead(struct sets *sets, struct set *set)
+{
+    int pack = -1;
+    struct flow_error ignored = {0};
+    pthread_mutex_lock(&set->lock);
+    if (sets_look(sets, set, false, &ignored) && set->pack.hidden[0])
+        pack = fcntl(set->pack.descriptor, F_DUPFD_CLOEXEC, 0);
+    pthread_mutex_unlock(&set->lock);
+    if (pack < 0)
+        return;
+    fdatasync(pack);
+    close(pack);
+}
+
+static bool commit_one(struct sets *sets, struct set *set, struct flow_error *error)
+{
+    sync_ahead(sets, set);
+    return look_locked(sets, set, true, error);
+}
+
 bool sets_update(struct sets *sets, const char *name, enum sets_state *state,
                  struct flow_error *error)
 {
@@ -248,7 +271,9 @@ static bool look_at_all(struct sets *sets, bool commit, struct flow_error *error
     bool done = true;
     struct set **all = sets_get_all(sets, &count, error);
     for (size_t i = 0; i < count; i++) {
-        done = look_locked(sets, all[i], commit, error) && done;
+        done =
+            (commit ? commit_one(sets, all[i], error) : look_locked(sets, all[i], false, error)) &&
+            done;
         sets_put(sets, all[i]);
     }
     free(all);
@@ -271,7 +296,7 @@ bool sets_commit(struct sets *sets, const char *name, struct flow_error *error)
             *error = problem;
         return !problem.code;
     }
-    bool done = look_locked(sets, set, true, error);
+    bool done = commit_one(sets, set, error);
     sets_put(sets, set);
     return done;
 }

@@ -37,7 +37,8 @@
 struct sets;
 
 /* A line for people about what went wrong in the background, or what an older version of the format
- * cannot hold: each is told once. Any thread may call it. */
+ * cannot hold: each is told once. Called by any thread, with a set's lock held: it must not call
+ * back. */
 typedef void sets_report(void *context, const char *line);
 
 /* root: descriptor of the staging folder (O_PATH will do); it stays the caller's and must outlive

@@ -72,11 +72,16 @@ static void wait_for_pause(struct sets *sets)
     }
 }
 
-static void rest(struct sets *sets, int64_t milliseconds)
+/* Rests, at least for that long. After something has gone wrong, until something changes. */
+static void rest(struct sets *sets, int64_t milliseconds, bool until_change)
 {
-    int64_t end = now() + milliseconds;
-    while (!atomic_load(&sets->stop) && now() < end)
-        wait_for_alarm(sets, end - now());
+    int64_t end = now() + milliseconds, latest = until_change ? now() + RETRY : end;
+    uint64_t seen = atomic_load(&sets->home.generation);
+    while (!atomic_load(&sets->stop) && now() < latest &&
+           (now() < end || atomic_load(&sets->home.generation) == seen)) {
+        int64_t time = now(), left = (time < end ? end : latest) - time;
+        wait_for_alarm(sets, left < 0 ? 0 : left < STEP ? left : STEP);
+    }
 }
 
 static void *run(void *context)
@@ -97,7 +102,7 @@ static void *run(void *context)
         if (done)
             handled = generation;
         /* Who syncs file after file is not to wait for commit after commit. */
-        rest(sets, !done ? RETRY : taken > REST ? taken : REST);
+        rest(sets, taken > REST ? taken : REST, !done);
     }
     return NULL;
 }

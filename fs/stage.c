@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -344,6 +345,17 @@ static bool list_descriptor(const struct listing *listing, int descriptor, struc
     return done;
 }
 
+/* Not by its `.`, for which one would have to be allowed to search it. */
+static int open_to_list(int folder, struct flow_error *error)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", folder);
+    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0)
+        stage_fail(error, "the staged folder");
+    return descriptor;
+}
+
 bool stage_list(struct stage *stage, struct stage_node *folder, uint64_t from, bool plus,
                 stage_emit *emit, void *context, struct flow_error *error)
 {
@@ -361,8 +373,8 @@ bool stage_list(struct stage *stage, struct stage_node *folder, uint64_t from, b
     int path = stage_node_hold(stage->nodes, folder, STAGE_PATH, error);
     if (path < 0)
         return false;
-    int descriptor = openat(path, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool done = descriptor >= 0 || stage_fail(error, "the staged folder");
+    int descriptor = open_to_list(path, error);
+    bool done = descriptor >= 0;
     stage_node_release(folder);
     if (done && from && lseek(descriptor, (off_t)from, SEEK_SET) < 0)
         done = stage_fail(error, "the staged folder");

@@ -118,7 +118,8 @@ bool stage_set_size(struct stage *stage, struct stage_node *node, uint64_t size,
 bool stage_set_times(struct stage *stage, struct stage_node *node, const struct timespec times[2],
                      struct flow_error *error);
 
-/* A descriptor to read the file by, until stage_read_done, which may come behind the answer. */
+/* A descriptor to read the file by, until stage_read_done. The node is there until then as well:
+ * the kernel may forget it as soon as it has been answered. */
 int stage_read(struct stage *stage, struct stage_node *node, struct flow_error *error);
 void stage_read_done(struct stage *stage, struct stage_node *node);
 

@@ -57,8 +57,7 @@ static bool give_away(const struct stage *stage, int folder, const char *name,
            stage_fail(error, name);
 }
 
-/* Whether somebody who is not root could not open a file of that mode again. */
-static bool is_shut(const struct stage *stage, mode_t mode)
+bool stage_is_shut(const struct stage *stage, mode_t mode)
 {
     return stage->owner != 0 && (mode & (S_IRUSR | S_IWUSR)) != (S_IRUSR | S_IWUSR);
 }
@@ -120,10 +119,13 @@ bool stage_make(struct stage *stage, struct stage_node *parent, const char *name
         note_made(stage, parent, name);
     stage_touch(stage);
     done = done && find_made(stage, parent, name, entry, error);
-    if (done && descriptor >= 0)
-        stage_node_keep_open(stage->nodes, entry->node, descriptor, is_shut(stage, making->mode));
-    else if (descriptor >= 0)
+    if (done && descriptor >= 0) {
+        stage_node_keep_open(stage->nodes, entry->node, descriptor);
+        if (stage_is_shut(stage, making->mode))
+            stage_node_set_shut(stage->nodes, entry->node);
+    } else if (descriptor >= 0) {
         close(descriptor);
+    }
     return done;
 }
 

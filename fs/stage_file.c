@@ -37,6 +37,16 @@ static bool end(struct stage *stage, struct stage_node *node, int64_t result,
     return done;
 }
 
+/* Who has it open may go on writing after its mode no longer lets anybody open it. */
+static void keep_writable(struct stage *stage, struct stage_node *node)
+{
+    struct flow_error ignored = {0};
+    if (stage_node_hold(stage->nodes, node, STAGE_WRITE, &ignored) < 0)
+        return;
+    stage_node_set_shut(stage->nodes, node);
+    stage_node_release(node);
+}
+
 bool stage_set_mode(struct stage *stage, struct stage_node *node, mode_t mode,
                     struct flow_error *error)
 {
@@ -44,6 +54,8 @@ bool stage_set_mode(struct stage *stage, struct stage_node *node, mode_t mode,
     int descriptor = begin(stage, node, STAGE_PATH, error);
     if (descriptor < 0)
         return false;
+    if (stage_is_shut(stage, mode))
+        keep_writable(stage, node);
     path_of(descriptor, path);
     return end(stage, node, fchmodat(AT_FDCWD, path, mode & 07777, 0), error);
 }

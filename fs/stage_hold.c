@@ -47,41 +47,34 @@ int stage_node_put_descriptor(struct stage_nodes *nodes, struct stage_node *node
     return none;
 }
 
-/* Whether the file can be found again: by its name, or the descriptor that it is known by. What was
- * made cannot. */
-static bool can_close(const struct stage_node *node)
+/* With the lock. */
+static void close_if_idle(struct stage_nodes *nodes, struct stage_node *node, bool also_shut)
 {
-    return node->kind == STAGE_FILE &&
-           (node->parent || atomic_load(&node->descriptors[STAGE_PATH]) >= 0);
-}
-
-/* shut: also of files that we could not open again as they were. */
-static void close_some(struct stage_nodes *nodes, bool shut)
-{
-    unsigned wanted = nodes->most_open - nodes->most_open / 4;
-    for (size_t i = nodes->count; i && atomic_load(&nodes->open) > wanted; i--) {
-        struct stage_node *node = nodes->hand;
-        int nobody = 0;
-        nodes->hand = node->after;
-        if ((node->keep_open && !shut) || !can_close(node))
-            continue;
-        if (!atomic_compare_exchange_strong(&node->holds, &nobody, CLOSING))
-            continue;
-        close_from(nodes, node, node->parent ? STAGE_PATH : STAGE_READ);
-        atomic_store(&node->holds, 0);
-    }
+    int nobody = 0;
+    if (node->keep_open || (node->shut && !also_shut) ||
+        (!node->parent && atomic_load(&node->descriptors[STAGE_PATH]) < 0))
+        return;
+    if (!atomic_compare_exchange_strong(&node->holds, &nobody, CLOSING))
+        return;
+    /* What has no name is opened again by the descriptor that it is known by. */
+    close_from(nodes, node, node->parent ? STAGE_PATH : STAGE_READ);
+    atomic_store(&node->holds, 0);
 }
 
 /* Closes descriptors of nodes that nobody holds, the ones looked at longest ago first, if there are
- * too many for another one. Read-only files come last, of which their maker may still be writing
- * one: git makes thousands of them. */
+ * too many for another one. Those that could not be opened again are the last to go: whoever still
+ * writes to such a file loses by it, but else nobody could open anything. */
 static void make_room(struct stage_nodes *nodes)
 {
     if (atomic_load(&nodes->open) < nodes->most_open)
         return;
     pthread_mutex_lock(&nodes->lock);
-    close_some(nodes, false);
-    close_some(nodes, true);
+    unsigned wanted = nodes->most_open - nodes->most_open / 4;
+    for (size_t i = 0; i < 2 * nodes->count && atomic_load(&nodes->open) > wanted; i++) {
+        struct stage_node *node = nodes->hand;
+        nodes->hand = node->after;
+        close_if_idle(nodes, node, i >= nodes->count);
+    }
     pthread_mutex_unlock(&nodes->lock);
 }
 
@@ -137,11 +130,22 @@ static int open_path(struct stage_nodes *nodes, struct stage_node *node, struct 
     return descriptor < 0 ? -1 : stage_node_put_descriptor(nodes, node, STAGE_PATH, descriptor);
 }
 
+/* The one for the use, or another that will do. */
+static int open_for(const struct stage_node *node, enum stage_use use)
+{
+    int descriptor = atomic_load(&node->descriptors[use]);
+    if (descriptor < 0 && use == STAGE_PATH)
+        descriptor = atomic_load(&node->descriptors[STAGE_READ]);
+    if (descriptor < 0 && use != STAGE_WRITE)
+        descriptor = atomic_load(&node->descriptors[STAGE_WRITE]);
+    return descriptor;
+}
+
 static int open_content(struct stage_nodes *nodes, struct stage_node *node, enum stage_use use,
                         struct flow_error *error)
 {
     char path[40];
-    int base = atomic_load(&node->descriptors[STAGE_PATH]);
+    int base = open_for(node, STAGE_PATH);
     if (base < 0)
         base = open_path(nodes, node, error);
     if (base < 0)
@@ -170,9 +174,7 @@ int stage_node_hold(struct stage_nodes *nodes, struct stage_node *node, enum sta
                     struct flow_error *error)
 {
     begin_hold(node);
-    int descriptor = atomic_load(&node->descriptors[use]);
-    if (descriptor < 0 && use == STAGE_READ)
-        descriptor = atomic_load(&node->descriptors[STAGE_WRITE]);
+    int descriptor = open_for(node, use);
     if (descriptor >= 0)
         return descriptor;
     make_room(nodes);
@@ -200,15 +202,16 @@ int stage_node_hold_on(struct stage_nodes *nodes, struct stage_node *node, enum 
     return descriptor;
 }
 
-void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor,
-                          bool always)
+void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor)
 {
     make_room(nodes);
     stage_node_put_descriptor(nodes, node, STAGE_WRITE, descriptor);
-    if (!always)
-        return;
+}
+
+void stage_node_set_shut(struct stage_nodes *nodes, struct stage_node *node)
+{
     pthread_mutex_lock(&nodes->lock);
-    node->keep_open = true;
+    node->shut = true;
     pthread_mutex_unlock(&nodes->lock);
 }
 

@@ -36,6 +36,9 @@ bool stage_is_set(struct stage *stage, const struct stage_node *node, char name[
 bool stage_may_change(struct stage *stage, const struct stage_node *parent, const char *name,
                       struct flow_error *error);
 
+/* Whether we, who are not root, could not open a file of that mode again. */
+bool stage_is_shut(const struct stage *stage, mode_t mode);
+
 /* What stat gave becomes what the mount shows. */
 void stage_show_status(const struct stage_node *node, struct stat *status);
 

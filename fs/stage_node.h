@@ -86,10 +86,11 @@ struct stage_node *stage_node_make(struct stage_nodes *nodes, struct stage_node 
 /* The key that it was made with. */
 unsigned stage_node_key(const struct stage_node *node);
 
-/* Gives a node the descriptor by which its file was made, for writing; takes it over. always: the
- * file's mode forbids to open it again, so that it is closed last. */
-void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor,
-                          bool always);
+/* Gives a node the descriptor by which its file was made, for writing; takes it over. */
+void stage_node_keep_open(struct stage_nodes *nodes, struct stage_node *node, int descriptor);
+
+/* The file's mode forbids to open it again: what is open stays so as long as it can. */
+void stage_node_set_shut(struct stage_nodes *nodes, struct stage_node *node);
 
 /* The kernel has one lookup more, or `count` less. A node without any is gone. */
 void stage_node_remember(struct stage_nodes *nodes, struct stage_node *node);

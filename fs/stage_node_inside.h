@@ -22,7 +22,8 @@ struct stage_node {
     uint64_t references; /* of nodes below it, and of stage_node_hold_named */
     struct stage_node *parent;
     char *name;
-    bool keep_open;                    /* its descriptors could not be opened again */
+    bool keep_open;                    /* its content is nowhere else */
+    bool shut;                         /* its mode forbids to open it again */
     struct stage_node *next;           /* in its bucket; found nodes only */
     struct stage_node *after, *before; /* of all nodes, in a ring */
 };

@@ -105,15 +105,7 @@ bool tree_control_read(const struct tree *tree, const struct inode *inode, uint6
                        size_t size, void *scratch, struct tree_piece *piece,
                        struct flow_error *error)
 {
-    (void)scratch;
     piece->content = control_get(tree->control, inode, error);
-    if (!piece->content)
-        return false;
-    uint64_t left = offset < piece->content->size ? piece->content->size - offset : 0;
-    piece->piece = (struct cached_piece){
-        .descriptor = left ? piece->content->descriptor : -1,
-        .offset = offset,
-        .size = left < size ? (size_t)left : size,
-    };
-    return true;
+    return piece->content &&
+           control_read(piece->content, offset, size, scratch, &piece->piece, error);
 }

@@ -16,7 +16,8 @@ static bool is_named(const void *context, uint32_t number)
 {
     const struct search *search = context;
     const struct view_group *group = search->grouping->groups[number];
-    return group->parent == search->parent && bytes_equal_text(search->name, group->name);
+    return group->parent == search->parent && !group->forgotten &&
+           bytes_equal_text(search->name, group->name);
 }
 
 uint32_t view_groups_find(const struct views *views, enum view view, uint32_t parent,

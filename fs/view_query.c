@@ -56,43 +56,80 @@ static void note_mistake(struct views *views, struct bytes name, const struct fl
     buffer_free(&line);
 }
 
+/* The listing of `@query` has changed. */
+static void touch(struct views *views)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    atomic_store(&views->queried, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+}
+
+static struct view_group *group_at(const struct views *views, uint32_t group)
+{
+    return views->groupings[VIEW_QUERY].groups[group - 1];
+}
+
+/* What the query found can be found again. With the lock. */
+static void drop_results(struct views *views, struct view_group *group)
+{
+    if (pthread_mutex_trylock(&group->lock) != 0)
+        return;
+    view_links_drop(views, group);
+    filter_free(group->filter);
+    free(group->flows);
+    group->filter = NULL;
+    group->flows = NULL;
+    group->count = group->capacity = group->seen = 0;
+    pthread_mutex_unlock(&group->lock);
+}
+
+/* Its place among the recent ones; VIEWS_RECENT_QUERIES if it is none. With the lock. */
+static size_t place_of(const struct views *views, uint32_t group)
+{
+    size_t place = 0;
+    while (place < VIEWS_RECENT_QUERIES && views->recent[place] != group)
+        place++;
+    return place;
+}
+
 /* The query becomes the latest; the last of those that are listed may give way. With the lock. */
 static void use(struct views *views, uint32_t group)
 {
-    struct timespec now;
-    size_t place = 0;
-    if (views->groupings[VIEW_QUERY].groups[group - 1]->kept)
+    if (group_at(views, group)->kept)
         return;
-    while (place < VIEWS_RECENT_QUERIES - 1 && views->recent[place] &&
-           views->recent[place] != group)
-        place++;
-    uint32_t gone = views->recent[place];
-    if (place == 0 && gone == group)
-        return;
+    size_t place = place_of(views, group);
+    bool listed = place < VIEWS_RECENT_QUERIES;
+    uint32_t gone = listed ? 0 : views->recent[VIEWS_RECENT_QUERIES - 1];
+    place = listed ? place : VIEWS_RECENT_QUERIES - 1;
     memmove(views->recent + 1, views->recent, place * sizeof *views->recent);
     views->recent[0] = group;
-    if (gone == group)
+    if (!listed)
+        touch(views);
+    if (gone)
+        drop_results(views, group_at(views, gone));
+}
+
+/* The query is among the recent ones no more. With the lock. */
+static void unuse(struct views *views, uint32_t group)
+{
+    size_t place = place_of(views, group);
+    if (place == VIEWS_RECENT_QUERIES)
         return;
-    clock_gettime(CLOCK_REALTIME, &now);
-    atomic_store(&views->queried, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
-    struct view_group *old = gone ? views->groupings[VIEW_QUERY].groups[gone - 1] : NULL;
-    if (!old || pthread_mutex_trylock(&old->lock) != 0)
-        return;
-    /* What it found can be found again. */
-    view_links_drop(views, old);
-    filter_free(old->filter);
-    free(old->flows);
-    old->filter = NULL;
-    old->flows = NULL;
-    old->count = old->capacity = old->seen = 0;
-    pthread_mutex_unlock(&old->lock);
+    memmove(views->recent + place, views->recent + place + 1,
+            (VIEWS_RECENT_QUERIES - 1 - place) * sizeof *views->recent);
+    views->recent[VIEWS_RECENT_QUERIES - 1] = 0;
+}
+
+/* rg, git and desktops look for `.ignore`, `.git` and the like in every directory. */
+static bool is_hidden(struct bytes name)
+{
+    return name.size == 0 || name.data[0] == '.' || name.size > NAME_LONGEST;
 }
 
 uint32_t view_query_find(struct views *views, struct bytes name, struct flow_error *error)
 {
     struct filter *filter = NULL;
-    /* rg, git and desktops look for `.ignore`, `.git` and the like in every directory. */
-    bool hidden = name.size == 0 || name.data[0] == '.' || name.size > NAME_LONGEST;
+    bool hidden = is_hidden(name);
     pthread_mutex_lock(&views->lock);
     uint32_t found = hidden ? 0 : view_groups_find(views, VIEW_QUERY, 0, name);
     if (found)
@@ -124,33 +161,99 @@ uint32_t view_query_find(struct views *views, struct bytes name, struct flow_err
     return found ? found : (uint32_t)flow_error_memory(error);
 }
 
+/* *saved: it was saved before. 0 if there is no memory. */
+static uint32_t save(struct views *views, struct bytes name, bool *saved)
+{
+    pthread_mutex_lock(&views->lock);
+    uint32_t found = view_groups_find(views, VIEW_QUERY, 0, name);
+    if (!found)
+        found = view_groups_add(views, VIEW_QUERY, 0, name);
+    if (found) {
+        *saved = group_at(views, found)->kept;
+        group_at(views, found)->kept = true;
+        unuse(views, found);
+        touch(views);
+    }
+    pthread_mutex_unlock(&views->lock);
+    return found;
+}
+
 bool views_keep_query(struct views *views, struct bytes expression, struct flow_error *error)
 {
     struct buffer name = BUFFER_INIT;
     bool done = false;
+    bool saved;
     for (size_t i = 0; i < expression.size; i++)
         if (expression.data[i] == '/')
             buffer_append_text(&name, "%2F");
         else
             buffer_append_byte(&name, expression.data[i]);
     struct filter *filter = filter_parse(expression, filter_case_of_environment(), error);
-    if (filter && name.size > NAME_LONGEST) {
+    if (filter && name.size > NAME_LONGEST)
         flow_error_set(error, ENAMETOOLONG, FLOW_ERROR_NO_OFFSET,
                        "found %zu bytes, expected at most %d, `/` counting three", name.size,
                        NAME_LONGEST);
-    } else if (filter) {
-        pthread_mutex_lock(&views->lock);
-        uint32_t group = view_groups_find(views, VIEW_QUERY, 0, buffer_bytes(&name));
-        if (!group && !name.failed)
-            group = view_groups_add(views, VIEW_QUERY, 0, buffer_bytes(&name));
-        if (group)
-            views->groupings[VIEW_QUERY].groups[group - 1]->kept = true;
-        pthread_mutex_unlock(&views->lock);
-        done = group || flow_error_memory(error);
-    }
+    else if (filter)
+        done =
+            (!name.failed && save(views, buffer_bytes(&name), &saved)) || flow_error_memory(error);
     filter_free(filter);
     buffer_free(&name);
     return done;
+}
+
+bool views_save_query(struct views *views, struct bytes name, uint32_t *group,
+                      struct flow_error *error)
+{
+    bool saved = false;
+    struct filter *filter = NULL;
+    if (is_hidden(name))
+        flow_error_set(error, EINVAL, FLOW_ERROR_NO_OFFSET,
+                       "found a name that begins with a point, expected a filter expression");
+    else
+        filter = parse(name, error);
+    if (!filter) {
+        if (error->code != ENOMEM)
+            note_mistake(views, name, error);
+        return false;
+    }
+    filter_free(filter);
+    *group = save(views, name, &saved);
+    if (!*group)
+        return flow_error_memory(error);
+    if (saved)
+        flow_error_set(error, EEXIST, FLOW_ERROR_NO_OFFSET, "the query is saved already");
+    return !saved;
+}
+
+bool views_forget_query(struct views *views, struct bytes name, struct flow_error *error)
+{
+    pthread_mutex_lock(&views->lock);
+    uint32_t found = view_groups_find(views, VIEW_QUERY, 0, name);
+    if (found) {
+        struct view_group *group = group_at(views, found);
+        unuse(views, found);
+        group->kept = false;
+        group->forgotten = true;
+        drop_results(views, group);
+        touch(views);
+    }
+    pthread_mutex_unlock(&views->lock);
+    if (!found)
+        flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET, "no such query");
+    return found;
+}
+
+enum views_query_state views_query_state(struct views *views, struct bytes name)
+{
+    enum views_query_state state = VIEWS_QUERY_NONE;
+    pthread_mutex_lock(&views->lock);
+    uint32_t found = view_groups_find(views, VIEW_QUERY, 0, name);
+    if (found && group_at(views, found)->kept)
+        state = VIEWS_QUERY_SAVED;
+    else if (found && place_of(views, found) < VIEWS_RECENT_QUERIES)
+        state = VIEWS_QUERY_RECENT;
+    pthread_mutex_unlock(&views->lock);
+    return state;
 }
 
 /* A matching under way. */

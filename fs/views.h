@@ -5,8 +5,8 @@
  *
  * A view's directories are its groups; in each are links to the flows that are in it. Nothing is
  * worked out before somebody asks. Groups and links only come, as flows do, and keep their numbers
- * and names; those of `@query` come when a filter expression is looked up. What a group's links are
- * called takes reading its flows; so it is kept for the groups used last.
+ * and names; those of `@query` come when a filter expression is looked up, and may be forgotten.
+ * What a group's links are called takes reading its flows; so it is kept for the groups used last.
  *
  * Any thread may call anything. Functions return false with `error` set: ENOENT no such group or
  * link; ENOMEM. */
@@ -32,6 +32,18 @@ void views_close(struct views *views);
 /* Has `@query` always list a query. False with EINVAL as filter_parse says it, ENAMETOOLONG if the
  * expression is too long for a name, or ENOMEM. */
 bool views_keep_query(struct views *views, struct bytes expression, struct flow_error *error);
+
+/* The same by the name that the query has in `@query`. EEXIST if it is saved already; EINVAL too if
+ * the name begins with a point, which no query's does. What is wrong is noted. */
+bool views_save_query(struct views *views, struct bytes name, uint32_t *group,
+                      struct flow_error *error);
+
+/* Has `@query` list a query no more, whether it is saved or was looked up. ENOENT if it is not
+ * listed. Who is in its directory may stay there; who looks it up gets another. */
+bool views_forget_query(struct views *views, struct bytes name, struct flow_error *error);
+
+enum views_query_state { VIEWS_QUERY_NONE, VIEWS_QUERY_RECENT, VIEWS_QUERY_SAVED };
+enum views_query_state views_query_state(struct views *views, struct bytes name);
 
 bool views_exists(struct views *views, struct view_place place);
 

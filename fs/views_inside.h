@@ -16,6 +16,7 @@ struct view_group {
     uint32_t parent;   /* VIEW_SUBTYPE: the group of VIEW_TYPE that it is in */
     uint32_t children; /* VIEW_TYPE: how many are in it */
     bool kept;         /* VIEW_QUERY: always listed */
+    bool forgotten;    /* VIEW_QUERY: found by its number only */
 
     /* under the lock of the views */
     uint32_t *flows;

@@ -93,7 +93,8 @@ def test_flows_of_other_versions_between(tmp_path, records):
     old = (CAPTURES / "http1.mitm").read_bytes()
     unusual = dumps(http_flow(request={"headers": [[b"Host", b"a.example"], [b"Host", b"b.example"]]}))
     newer = dumps({**http_flow(), "version": 99})
-    mixed = [*records[:800], unusual, *records[800:1500], old, *records[1500:3000], newer, *records[3000:]]
+    mixed = [*records[:800], unusual, *records[800:1500], old, *records[1500:3000], newer, newer, *records[3000:],
+             newer]
     large = tmp_path / "large.mitm"
     large.write_bytes(b"".join(mixed))
     result = flowcat("-t", "list", large)

@@ -21,6 +21,7 @@ struct settings {
     unsigned long drop_every;  /* operations, for what the kernel knows of names; 0: never */
     unsigned long spoil;       /* the operation whose data is made wrong on one side; 0: none */
     uid_t user;
+    bool gentle; /* modes that leave the owner all rights, and give none by executing */
     bool trace;
 };
 
@@ -207,6 +208,8 @@ static size_t draw_operation(struct run *run)
     operation->other_offset = draw_offset(run);
     operation->size = draw_size(run);
     operation->mode = modes[below(run, below(run, 4) ? 3 : sizeof modes / sizeof *modes)];
+    if (run->settings.gentle)
+        operation->mode = (operation->mode & 0777) | S_IRWXU;
     operation->fill = random_next(&run->random);
     return number;
 }
@@ -277,10 +280,11 @@ static void print_failure(const struct run *run, const char *what)
         printf("  %s\n", run->history[number % HISTORY]);
     printf("\nTo do it again, in empty folders (with --check-every 1 the first difference in the "
            "trees):\n  random_operations --seed %" PRIu64
-           " --operations %lu --check-every %lu --drop-every %lu --spoil %lu --user %u '%s' "
+           " --operations %lu --check-every %lu --drop-every %lu --spoil %lu --user %u%s '%s' "
            "'%s'\n",
            settings->seed, run->number, settings->check_every, settings->drop_every,
-           settings->spoil, settings->user, run->sides[0].name, run->sides[1].name);
+           settings->spoil, settings->user, settings->gentle ? " --gentle" : "", run->sides[0].name,
+           run->sides[1].name);
 }
 
 /* The status of whatever an operation was about; empty if it is not there. */
@@ -429,7 +433,7 @@ static bool print_tallies(const struct run *run, const struct operation_kind *ki
 
 static const char usage[] =
     "usage: random_operations [--seed N] [--operations N] [--check-every N] [--drop-every N]\n"
-    "                         [--user UID] [--trace] [--spoil N] FOLDER FOLDER\n";
+    "                         [--user UID] [--gentle] [--trace] [--spoil N] FOLDER FOLDER\n";
 
 static unsigned long number_argument(const char *text)
 {
@@ -452,6 +456,7 @@ static void read_arguments(struct settings *settings, int argc, char **argv)
                                             {"user", required_argument, NULL, 'u'},
                                             {"spoil", required_argument, NULL, 'x'},
                                             {"trace", no_argument, NULL, 't'},
+                                            {"gentle", no_argument, NULL, 'g'},
                                             {0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -473,6 +478,9 @@ static void read_arguments(struct settings *settings, int argc, char **argv)
             break;
         case 'x':
             settings->spoil = number_argument(optarg);
+            break;
+        case 'g':
+            settings->gentle = true;
             break;
         case 't':
             settings->trace = true;

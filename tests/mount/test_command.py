@@ -136,6 +136,19 @@ def test_signals_unmount(mount, number, options):
     assert not is_mounted(mounted.path)
 
 
+@pytest.mark.parametrize("options", [(), ("-s",)])
+def test_signals_that_were_ignored_unmount(mount, options):
+    """As nohup and shells in the background start it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        mounted = mount(CAPTURES / "tcp.mitm", options=options)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    mounted.process.send_signal(signal.SIGHUP)
+    assert mounted.process.wait(20) == 0
+    assert not is_mounted(mounted.path)
+
+
 def test_unmounting_ends_the_daemon(mount):
     mounted = mount(CAPTURES / "tcp.mitm")
     subprocess.run(["umount", mounted.path], check=True)

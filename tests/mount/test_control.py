@@ -1,5 +1,6 @@
 """`.flowfs`: never listed, always there; its files are flowcat's, and what they show is right."""
 
+import errno
 import gzip
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 
 import pytest
 from conftest import CAPTURES, FLOWFS, PROJECT, wait_until
@@ -136,7 +138,7 @@ def test_errors_are_kept(mount, tmp_path):
         file.write(b"more garbage" + dumps(http_flow(3)))
     wait_until(lambda: len(errors.read_text().splitlines()) == 2)
     assert errors.read_text().startswith(first)
-    assert "copy its folder" in (mounted.path / ".flowfs/README").read_text()
+    assert "copy their folders into @staging" in (mounted.path / ".flowfs/README").read_text()
 
 
 def test_eight_readers(mount, tmp_path):
@@ -167,3 +169,81 @@ def test_copying_converts(sample, tmp_path):
     shutil.copy(sample.path / "api.example/.flowfs/flows.har", tmp_path)
     entries = json.loads((tmp_path / "flows.har").read_text())["log"]["entries"]
     assert len(entries) == len(os.listdir(sample.path / "api.example"))
+
+
+def test_who_waits_no_more_is_let_go(mount, tmp_path):
+    """A conversion that takes long ends with the one who asked for it, and with the mount."""
+    capture = tmp_path / "many.mitm"
+    subprocess.run([PROJECT / "scripts/make-capture", "--flows", "20000", capture], check=True)
+    mounted = mount(capture)
+    for _ in range(2):
+        asking = subprocess.Popen(["stat", mounted.path / ".flowfs/flows.mitm.gz"], stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+        assert asking.poll() is None, "made so fast that nothing is tested"
+        asking.terminate()
+        start = time.monotonic()
+        asking.wait(20)
+        assert time.monotonic() - start < 1.5
+    asking = subprocess.Popen(["stat", mounted.path / ".flowfs/flows.mitm.gz"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    time.sleep(0.3)
+    start = time.monotonic()
+    mounted.end()
+    assert time.monotonic() - start < 3
+    assert asking.wait(20) != 0
+
+
+def spooled(mounted):
+    """How many files without a name the daemon has open."""
+    folder = f"/proc/{mounted.process.pid}/fd"
+    return sum("(deleted)" in os.readlink(f"{folder}/{number}") for number in os.listdir(folder))
+
+
+def test_flow_files_are_read_out_of_the_captures(mount, tmp_path):
+    """Where nothing must be converted flows.mitm takes no disk; its flows may stand in any order."""
+    bodies = {number: os.urandom(number * 700) for number in range(1, 200)}
+    flows = {number: http_flow(number, response={"content": body}) for number, body in bodies.items()}
+    first = write(tmp_path / "a.mitm", *[flows[i] for i in range(199, 0, -2)])
+    second = write(tmp_path / "b.mitm", *[flows[i] for i in range(2, 199, 2)])
+    mounted = mount(first, second)
+    file = mounted.path / ".flowfs/flows.mitm"
+    expected = b"".join(dumps(flows[i]) for i in range(1, 200))
+    assert file.stat().st_size == len(expected)
+    assert file.read_bytes() == expected == flowcat("-s", first, second)
+    with open(file, "rb", buffering=0) as opened:
+        for offset in range(0, len(expected), 99991):
+            assert os.pread(opened.fileno(), 50000, offset) == expected[offset:offset + 50000]
+    host = mounted.path / "example.com/.flowfs/flows.mitm"
+    query = mounted.path / "@query/~u .*1$/.flowfs/flows.mitm"
+    assert host.read_bytes() == expected
+    assert query.read_bytes() == b"".join(dumps(flows[i]) for i in range(1, 200) if str(i).endswith("1"))
+    assert spooled(mounted) == 0
+    assert gzip.decompress((mounted.path / ".flowfs/flows.mitm.gz").read_bytes()) == expected
+    assert spooled(mounted) == 1
+
+
+@pytest.mark.parametrize("version", [17, 21])
+def test_flows_of_other_versions_are_converted(mount, tmp_path, version):
+    old = tmp_path / "old.mitm"
+    old.write_bytes(flowcat("--format-version", "17", CAPTURES / "sample.mitm"))
+    new = write(tmp_path / "new.mitm", http_flow(1))
+    mounted = mount(old, new, options=("--format-version", str(version)))
+    expected = flowcat("-s", "--format-version", str(version), old, new)
+    assert (mounted.path / ".flowfs/flows.mitm").read_bytes() == expected
+    assert spooled(mounted) == 1
+    capture = mounted.path / "@by/capture/old.mitm/.flowfs/flows.mitm"
+    assert capture.read_bytes() == flowcat("-s", "--format-version", str(version), old)
+    assert spooled(mounted) == (1 if version == 17 else 2)
+
+
+def test_flow_file_of_a_capture_cut_short(mount, tmp_path):
+    capture = write(tmp_path / "a.mitm", *[http_flow(i, response={"content": bytes(5000)}) for i in range(100)])
+    mounted = mount(capture, options=("--no-follow",))
+    file = mounted.path / ".flowfs/flows.mitm"
+    size = file.stat().st_size
+    assert size == capture.stat().st_size
+    os.truncate(capture, size // 2)
+    with pytest.raises(OSError) as failed, open(file, "rb") as opened:
+        while opened.read(65536):
+            pass
+    assert failed.value.errno == errno.EIO

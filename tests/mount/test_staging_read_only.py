@@ -138,6 +138,10 @@ def fingerprint(top):
     return seen
 
 
+# What saves and forgets queries: test_saved_queries.py.
+SAVED_QUERIES = {("queries", "mkdir"), ("query", "remove")}
+
+
 def test_nothing_else_can_be_written(mounted, captured):
     spare = mounted.staging / "spare"
     spare.write_text("to spare")
@@ -153,6 +157,8 @@ def test_nothing_else_can_be_written(mounted, captured):
         elif not path.is_symlink():
             attempts |= on_a_file(path, spare)
         for name, attempt in attempts.items():
+            if (kind, name) in SAVED_QUERIES:
+                continue
             result = number(answer(attempt))
             assert result == "EROFS", f"{kind}: {name}"
     assert spare.read_text() == "to spare"

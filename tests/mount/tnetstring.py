@@ -1,6 +1,20 @@
 """Writes tnetstrings as mitmproxy does, for captures that the tests make, and reads what must be whole."""
 
 
+class Pairs(tuple):
+    """A dict's members in their order, where names may be no text or stand there twice."""
+
+
+class Number:
+    """A number in digits that Python would not choose."""
+
+    def __init__(self, digits, tag):
+        self.digits, self.tag = digits, tag
+
+    def __repr__(self):
+        return f"Number({self.digits!r}, {self.tag!r})"
+
+
 def dumps(value):
     if value is None:
         return b"0:~"
@@ -10,14 +24,17 @@ def dumps(value):
         content, tag = str(value).encode(), b"#"
     elif isinstance(value, float):
         content, tag = repr(value).encode(), b"^"
+    elif isinstance(value, Number):
+        content, tag = value.digits.encode(), value.tag.encode()
     elif isinstance(value, bytes):
         content, tag = value, b","
     elif isinstance(value, str):
         content, tag = value.encode("utf-8", "surrogateescape"), b";"
-    elif isinstance(value, (list, tuple)):
-        content, tag = b"".join(map(dumps, value)), b"]"
+    elif isinstance(value, (dict, Pairs)):
+        members = list(value.items() if isinstance(value, dict) else value)
+        content, tag = b"".join(dumps(k) + dumps(v) for k, v in reversed(members)), b"}"
     else:
-        content, tag = b"".join(dumps(k) + dumps(v) for k, v in reversed(list(value.items()))), b"}"
+        content, tag = b"".join(map(dumps, value)), b"]"
     return b"%d:%s%s" % (len(content), content, tag)
 
 
@@ -36,7 +53,7 @@ def loads(data, place=0):
         made = values if tag == b"]" else dict(zip(values[::2], values[1::2]))
     else:
         made = {b"~": lambda: None, b"!": lambda: content == b"true", b"#": lambda: int(content),
-                b"^": lambda: float(content), b",": lambda: content, b";": content.decode}[tag]()
+                b"^": lambda: float(content), b",": lambda: content, b";": lambda: content.decode("utf-8", "surrogateescape")}[tag]()
     return made, end + 1
 
 

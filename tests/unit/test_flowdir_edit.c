@@ -5,6 +5,7 @@
 #include <brotli/decode.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -98,6 +99,25 @@ static void test_authority(void **state)
     folder_close(&made);
 }
 
+/* A host that no URL can have stays what it was. */
+static void test_odd_host(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"::1", "a:b", "me@a", "a/b", "[::1]", "a b"};
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        struct folder folder;
+        struct buffer text = BUFFER_INIT;
+        struct test_flow flow = {.id = "odd", .host = hosts[i]};
+        put_flow(&text, &flow);
+        folder_unpack(&folder, &text);
+        assert_member(&folder, "request.host", hosts[i]);
+        folder_edit(&folder, "request.headers", "/ HTTP/1.1", "/other HTTP/1.1");
+        assert_member(&folder, "request.host", hosts[i]);
+        assert_member(&folder, "request.path", "/other");
+        folder_close(&folder);
+    }
+}
+
 static void test_fields(void **state)
 {
     (void)state;
@@ -188,6 +208,9 @@ static void test_response(void **state)
     assert_member(&folder, "response.reason", "");
     folder_edit(&folder, "flow.json", "\"response\": {", "\"response\": null, \"ignored\": {");
     assert_member(&folder, "response.reason", "Not Found");
+    /* It comes when the request is over, whenever its files were copied. */
+    assert_int_equal(utimensat(folder.descriptor, "request.headers", NULL, 0), 0);
+    assert_member(&folder, "response.timestamp_start", "1700000000.5");
     assert_member(&folder, "response.content", "gone");
     assert_fields(&folder, "response.headers", "Content-Length=4\n");
     assert_member(&folder, "response.trailers", NULL);
@@ -467,14 +490,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_line), cmocka_unit_test(test_no_tunnel),
-        cmocka_unit_test(test_fields),       cmocka_unit_test(test_status_line),
-        cmocka_unit_test(test_body),         cmocka_unit_test(test_wrong_length),
-        cmocka_unit_test(test_response),     cmocka_unit_test(test_trailers),
-        cmocka_unit_test(test_error),        cmocka_unit_test(test_flow_json),
-        cmocka_unit_test(test_authority),    cmocka_unit_test(test_ignored),
-        cmocka_unit_test(test_codings),      cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_false_coding), cmocka_unit_test(test_exact_fields),
-        cmocka_unit_test(test_exact_line),
+        cmocka_unit_test(test_odd_host),     cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_status_line),  cmocka_unit_test(test_body),
+        cmocka_unit_test(test_wrong_length), cmocka_unit_test(test_response),
+        cmocka_unit_test(test_trailers),     cmocka_unit_test(test_error),
+        cmocka_unit_test(test_flow_json),    cmocka_unit_test(test_authority),
+        cmocka_unit_test(test_ignored),      cmocka_unit_test(test_codings),
+        cmocka_unit_test(test_raw),          cmocka_unit_test(test_false_coding),
+        cmocka_unit_test(test_exact_fields), cmocka_unit_test(test_exact_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -164,6 +164,16 @@ static const struct {
     {"request.headers", "GET http://a:99999/ HTTP/1.1\n",
      "request.headers:1: found the target \"http://a:99999/\", expected "
      "http://host[:port]/path, the same with https, /path or *"},
+    {"request.headers", "GET http://a:port/ HTTP/1.1\n",
+     "request.headers:1: found the target \"http://a:port/\", expected a host, then digits behind "
+     "a "
+     "colon if a port is needed; IPv6 addresses stand in brackets"},
+    {"request.headers", "GET http://::1/ HTTP/1.1\n",
+     "request.headers:1: found the target \"http://::1/\", expected a host, then digits behind a "
+     "colon if a port is needed; IPv6 addresses stand in brackets"},
+    {"request.headers", "GET http://me@a/ HTTP/1.1\n",
+     "request.headers:1: found the target \"http://me@a/\", expected a host, then digits behind a "
+     "colon if a port is needed; IPv6 addresses stand in brackets"},
     {"request.headers", "CONNECT example.com HTTP/1.1\n",
      "request.headers:1: found the target \"example.com\", expected host:port for CONNECT"},
     {"request.headers", "GET / HTTP/1.1\n",
@@ -205,6 +215,9 @@ static const struct {
      "flow.json:1:1: found no type, expected \"type\": \"http\", \"tcp\", \"udp\" or \"dns\""},
     {"flow.json", "{\"type\": \"quic\"}",
      "flow.json:1:10: found the type \"quic\", expected http, tcp, udp or dns"},
+    {"flow.json", "{\"version\": 21, \"type\": \"htpp\"}",
+     "flow.json:1:25: found the type \"htpp\" beside a request, a response, a query or an answer, "
+     "expected http, tcp, udp or dns"},
     {"flow.json", "{\"version\": 21, \"type\": \"http\"}",
      "flow.json:1:1: found no request, expected an object \"request\""},
     {"flow.json", "{\"request\":\n {\"method\": {\"bytes\": \"PUT\"}}}",

@@ -138,6 +138,28 @@ static void test_odd_messages(void **state)
     folder_close(&folder);
 }
 
+/* A message of the length that one without its content has. */
+static void test_short_message(void **state)
+{
+    (void)state;
+    struct folder folder;
+    struct buffer dict = BUFFER_INIT, websocket = BUFFER_INIT, messages = BUFFER_INIT;
+    struct buffer item = BUFFER_INIT, request = BUFFER_INIT;
+    put_number(&item, 1);
+    put_element(&item, '!', SPAN("true"));
+    put_bytes(&item, SPAN("one"));
+    put_container(&messages, ']', &item);
+    member_container(&websocket, "messages", ']', &messages);
+    member_container(&dict, "websocket", '}', &websocket);
+    member_bytes(&request, "method", SPAN("GET"));
+    member_container(&dict, "request", '}', &request);
+    open_state(&folder, &dict, "http");
+    check_messages(&folder, "websocket.messages", "1 yes one\n", __LINE__);
+    folder_write(&folder, "messages/0001-client.txt", SPAN("uno"));
+    check_messages(&folder, "websocket.messages", "1 yes uno\n", __LINE__);
+    folder_close(&folder);
+}
+
 static void test_websocket(void **state)
 {
     (void)state;
@@ -198,9 +220,10 @@ static void test_dns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tcp),         cmocka_unit_test(test_tcp_files),
-        cmocka_unit_test(test_no_messages), cmocka_unit_test(test_odd_messages),
-        cmocka_unit_test(test_websocket),   cmocka_unit_test(test_dns),
+        cmocka_unit_test(test_tcp),           cmocka_unit_test(test_tcp_files),
+        cmocka_unit_test(test_no_messages),   cmocka_unit_test(test_odd_messages),
+        cmocka_unit_test(test_websocket),     cmocka_unit_test(test_dns),
+        cmocka_unit_test(test_short_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

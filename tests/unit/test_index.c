@@ -39,7 +39,7 @@ static uint32_t add_at(struct index *index, struct bytes id, struct bytes host, 
 static uint32_t add(struct index *index, struct bytes id, struct bytes host)
 {
     struct index_place place = {0, index_flow_count(index) + 1, index_flow_count(index) * 100, 100,
-                                INDEX_NONE};
+                                INDEX_NONE, 21};
     return add_at(index, id, host, 1.0, place);
 }
 
@@ -161,7 +161,7 @@ static void test_lists(void **state)
     enum { FLOWS = 10000 };
     for (uint32_t i = 0; i < FLOWS; i++) {
         char id[16];
-        struct index_place place = {i / 4000, i % 4000 + 1, (i % 4000) * 50u, 50, INDEX_NONE};
+        struct index_place place = {i / 4000, i % 4000 + 1, (i % 4000) * 50u, 50, INDEX_NONE, 21};
         snprintf(id, sizeof id, "id-%" PRIu32, i % 7000);
         add_at(index, bytes_of(id), bytes_of(hosts[i % 3]), 1000.0 + i * 0.5, place);
     }
@@ -213,7 +213,7 @@ static void test_what_is_kept(void **state)
         .status_code = 404,
         .is_websocket = true,
     };
-    struct index_place place = {3, 7, 1000, 200, 0};
+    struct index_place place = {3, 7, 1000, 200, 0, 21};
     assert_true(index_add(index, &glance, &place, &error));
     const struct index_flow *flow = index_flow(index, 0);
     assert_int_equal(flow->offset, 1000);
@@ -326,7 +326,7 @@ static void test_readers_while_it_grows(void **state)
             .target = {.method = bytes_of(method), .host = bytes_of(host)},
             .timestamp_start = i,
         };
-        struct index_place place = {0, i + 1, i * 10u, 10, INDEX_NONE};
+        struct index_place place = {0, i + 1, i * 10u, 10, INDEX_NONE, 21};
         assert_true(index_add(shared.index, &glance, &place, &error));
     }
     atomic_store(&shared.done, true);

@@ -337,6 +337,10 @@ static void test_unreadable(void **state)
     staging_remove(&staging, "fix/a");
     sets_touch(sets);
     assert_int_equal(staging_state(sets, "fix"), SETS_BROKEN);
+    told = folder_read(&staging, "fix.errors");
+    assert_non_null(
+        memmem(told.data, told.size, SPAN(": found folders nested deeper than 100, ").data, 40));
+    buffer_free(&told);
     staging_remove(&staging, "fix/d");
     sets_touch(sets);
     assert_int_equal(staging_state(sets, "fix"), SETS_PACKED);

@@ -271,7 +271,8 @@ static void read_only_files_do_not_take_all_descriptors(void **state)
         put_file(fixture, name, "1");
         struct stage_node *node = find(fixture, name);
         int descriptor = openat(fixture->folder, name, O_RDWR | O_CLOEXEC);
-        stage_node_keep_open(fixture->nodes, node, descriptor, true);
+        stage_node_keep_open(fixture->nodes, node, descriptor);
+        stage_node_set_shut(fixture->nodes, node);
         assert_content(fixture, node, "1");
     }
     assert_true(count_descriptors() - before <= MOST_OPEN + 1);
