@@ -1,11 +1,30 @@
 #include "error.h"
 
+#include "bytes.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+/* What was found is quoted, and it may be anything: `?` stands for what would make another line of
+ * the message or move a terminal's cursor, and for what is no UTF-8 or was cut in two. */
+static void make_plain(char *message)
+{
+    struct bytes rest = bytes_of(message);
+    while (rest.size) {
+        size_t length = bytes_utf8_length(rest);
+        bool control = rest.data[0] < 0x20 || rest.data[0] == 0x7F ||
+                       (length == 2 && rest.data[0] == 0xC2 && rest.data[1] < 0xA0);
+        size_t taken = length ? length : 1;
+        if (!length || control)
+            memset(message, '?', taken);
+        message += taken;
+        rest = bytes_make(message, rest.size - taken);
+    }
+}
 
 void flow_error_set(struct flow_error *error, int code, uint64_t offset, const char *format, ...)
 {
@@ -18,6 +37,7 @@ void flow_error_set(struct flow_error *error, int code, uint64_t offset, const c
     va_start(arguments, format);
     vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
+    make_plain(error->message);
 }
 
 static void prepend(struct flow_error *error, const char *text, size_t length)

@@ -15,13 +15,14 @@ struct flow_error {
     int code;          /* an errno value; 0 while there is no error */
     uint64_t offset;   /* bytes from the start of the capture, or FLOW_ERROR_NO_OFFSET */
     char key_path[96]; /* where in the flow, as in `request.headers[3]`; "" at the top */
-    char message[256]; /* what was found, what was expected, what to do; one line, no newline */
+    char message[256]; /* what was found, what was expected, what to do; one line of UTF-8 */
 };
 
 /* Records an error, unless `error` is NULL or already holds one.
  *
  * code: an errno value (EBADMSG malformed input, EFBIG over a limit, ENOMEM, ENOTSUP, or what a
- * system call gave). offset: see the struct. */
+ * system call gave). offset: see the struct. What is quoted may hold any bytes: `?` stands in the
+ * message for controls and for what is no UTF-8. */
 void flow_error_set(struct flow_error *error, int code, uint64_t offset, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

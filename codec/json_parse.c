@@ -9,9 +9,14 @@
 /* A dict told in pairs is an object that holds a list of lists: three levels for one. */
 #define NESTING_LIMIT (3 * TNET_DEPTH_LIMIT)
 
+/* A value takes some fifty times the memory of its shortest text: this many take less than a GB. A
+ * million WebSocket messages have six millions. */
+#define MOST_VALUES ((size_t)8 << 20)
+
 struct parser {
     struct bytes text;
     size_t at;
+    size_t values;
     unsigned depth;
     struct arena *arena;
     struct flow_error *error;
@@ -421,6 +426,10 @@ static struct value *parse_value(struct parser *parser)
     if (parser->depth == NESTING_LIMIT) {
         flow_error_set(parser->error, EFBIG, parser->at, "found values nested deeper than %d",
                        TNET_DEPTH_LIMIT);
+        return NULL;
+    }
+    if (parser->values++ == MOST_VALUES) {
+        flow_error_set(parser->error, EFBIG, parser->at, "found more than %zu values", MOST_VALUES);
         return NULL;
     }
     parser->depth++;

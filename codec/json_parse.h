@@ -17,7 +17,8 @@
  * The values live in `arena` and borrow from `text`; the `offset` of each says where it starts in
  * `text` (a member's key: where the key starts).
  * NULL with EBADMSG (what was found and what was expected; the offset is in `text`), EFBIG (nested
- * deeper than TNET_DEPTH_LIMIT, which no flow file may be) or ENOMEM. */
+ * deeper than TNET_DEPTH_LIMIT, which no flow file may be, or more than eight million values) or
+ * ENOMEM. */
 struct value *json_parse(struct bytes text, struct arena *arena, struct flow_error *error);
 
 /* What `{"dict": ...}` stands for: makes the dict of a list of pairs, which is used up. NULL with

@@ -11,6 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A flow is packed in memory; the tree shows no longer content either (FLOWDIR_DECODE_LIMIT). A
+ * sparse file of a terabyte costs nothing to make. */
+#define LONGEST_FILE ((uint64_t)4 << 30)
+
 __attribute__((format(printf, 3, 0))) static bool
 tell(const struct packing *packing, const char *place, const char *format, va_list arguments)
 {
@@ -108,8 +112,10 @@ static bool list_entry(struct packing *packing, const struct dirent *entry)
     struct stat status;
     struct bytes name = bytes_of(entry->d_name);
     enum flowdir_file file = flowdir_file_of_name(name);
+    bool messages = bytes_equal_text(name, FLOWDIR_MESSAGES_NAME);
     char shown[PACKING_EXCERPT];
-    if (is_left_behind(name))
+    /* There may be very many others: they are not looked at. */
+    if (is_left_behind(name) || (file == FLOWDIR_FILES && !messages && !is_misspelt(name)))
         return true;
     if (fstatat(packing->directory, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno == ENOENT) /* gone meanwhile, as an editor's file is */
@@ -120,9 +126,9 @@ static bool list_entry(struct packing *packing, const struct dirent *entry)
     }
     if (file != FLOWDIR_FILES)
         packing->files |= flowdir_bit(file);
-    else if (bytes_equal_text(name, FLOWDIR_MESSAGES_NAME))
+    else if (messages)
         packing->files |= FLOWDIR_MESSAGES_BIT;
-    else if (!S_ISDIR(status.st_mode) && is_misspelt(name))
+    else if (!S_ISDIR(status.st_mode))
         return packing_mistake(packing, packing_excerpt(name, shown), 0,
                                "found a file that is no part of a flow, expected request.headers, "
                                ".body, .body.raw, .trailers, likewise response, or flow.json; "
@@ -210,8 +216,11 @@ bool packing_read_at(const struct packing *packing, int directory, const char *n
     bool done;
     if (fstat(descriptor, &status) != 0)
         done = fail_read(packing, shown);
-    else if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > SIZE_MAX / 2)
+    else if (!S_ISREG(status.st_mode))
         done = packing_mistake(packing, shown, 0, "found something else, expected a plain file");
+    else if ((uint64_t)status.st_size > LONGEST_FILE)
+        done = packing_mistake(packing, shown, 0, "found %lld bytes, expected at most %llu",
+                               (long long)status.st_size, (unsigned long long)LONGEST_FILE);
     else
         done = read_all(packing, descriptor, (size_t)status.st_size, shown, content);
     close(descriptor);

@@ -71,15 +71,23 @@ static bool set_times(const struct packing *packing, struct value *dict, double 
     return true;
 }
 
+/* The member of that name among the first `count`. */
+static struct value *find_among(const struct value *dict, size_t count, struct bytes name)
+{
+    struct value *member = dict->first;
+    for (size_t i = 0; i < count; i++, member = member->next)
+        if (bytes_equal(member->key->bytes, name))
+            return member;
+    return NULL;
+}
+
 /* Puts the members of `told` into `dict`, in the place of those of the same name. Where both are
  * dicts, the same inside. */
 static bool overlay(const struct packing *packing, struct value *dict, const struct value *told)
 {
+    size_t defaults = dict->count; /* what is told may be long, and has each name once */
     for (const struct value *member = told->first; member; member = member->next) {
-        struct value *there = NULL;
-        for (there = dict->first; there; there = there->next)
-            if (bytes_equal(there->key->bytes, value_string(member->key)))
-                break;
+        struct value *there = find_among(dict, defaults, value_string(member->key));
         if (value_is(there, VALUE_DICT) && member->kind == VALUE_DICT) {
             if (!overlay(packing, there, member))
                 return false;

@@ -80,6 +80,7 @@ static struct value *parse_field(const struct packing *packing, const char *file
 /* The fields that flow.json holds exactly, as the lines that stand for them. */
 struct exact_fields {
     size_t count;
+    size_t used; /* of the first ones: mostly they come in order */
     struct exact_field {
         struct value *field; /* NULL: used */
         struct bytes line;
@@ -114,11 +115,13 @@ static bool open_exact(const struct packing *packing, struct value *list,
 
 static struct value *take_exact(struct exact_fields *exact, struct bytes line)
 {
-    for (size_t i = 0; i < exact->count; i++) {
+    for (size_t i = exact->used; i < exact->count; i++) {
         struct value *field = exact->fields[i].field;
         if (!field || !bytes_equal(exact->fields[i].line, line))
             continue;
         exact->fields[i].field = NULL;
+        while (exact->used < exact->count && !exact->fields[exact->used].field)
+            exact->used++;
         return field;
     }
     return NULL;

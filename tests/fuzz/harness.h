@@ -20,6 +20,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                          \
     } while (0)
 
+/* The same for what takes words to tell: a printf format and its arguments. */
+#define BROKEN(...)                                                                                \
+    do {                                                                                           \
+        fprintf(stderr, "%s:%d: ", __FILE__, __LINE__);                                            \
+        fprintf(stderr, __VA_ARGS__);                                                              \
+        fputc('\n', stderr);                                                                       \
+        abort();                                                                                   \
+    } while (0)
+
 /* A copy of the input that ends where memory ends: a read behind it faults, without a sanitizer
  * too. Valid until the next call. */
 struct bytes guarded(const uint8_t *data, size_t size);

@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 """Writes the seeds of the fuzzers into seeds/, small ones made by hand. What it wrote is part of the
-project.
+project. FLOWCAT is the built program: it unpacks the flows that fuzz_pack.c packs.
 
-    tests/fuzz/make_seeds.py
+    tests/fuzz/make_seeds.py FLOWCAT
 """
 import gzip
 import json
 import pathlib
+import subprocess
+import sys
+import tempfile
 import zlib
 
 import brotli
@@ -102,3 +105,39 @@ for number, data in enumerate([
 
 for name, data in {"dots": b"\2\x11../x", "copies": b"\5\x21abc~2abc", "long": b"\x20\x11" + b"x" * 300 + b"\xff" * 99}.items():
     write("name", name, data)
+
+
+def joined(folder):
+    """The files of a flow's directory, as fuzz_pack.c takes them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "summary.json")
+    return b"\n".join(b"=== %s\n%s" % (str(path.relative_to(folder)).encode(), path.read_bytes()) for path in files)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    for name, state in flows.items():
+        into = pathlib.Path(folder) / name
+        into.mkdir()
+        subprocess.run([sys.argv[1], "--unpack", into], input=tnetstring.dumps(state), check=True)
+        write("pack", name, joined(next(into.rglob("flow.json")).parent))
+
+line = b"=== request.headers\n"
+for name, data in {
+    "made": line + b"POST http://a.example:81/p?q HTTP/1.1\nX: y\n\n=== request.body\nup\n=== response.headers\nHTTP/1.1 200\n"
+    b"Content-Encoding: gzip\n\n=== response.body\nhello\n=== response.trailers\nT: u\n\n=== error\nbroken\n",
+    "made-tunnel": line + b"CONNECT a.example:443 HTTP/1.1\n",
+    "made-socket": line + b"GET / HTTP/1.1\nHost: [::1]:8080\n\n=== response.headers\nHTTP/1.1 101\n\n"
+    b"=== messages/0001-client.txt\none\n=== messages/0001.5-server.bin\n\0\xff",
+    "made-http2": line + b"GET https://a.example/\x20 HTTP/2.0\n\n=== flow.json\n{\"marked\": \"x\", \"own\": {\"int\": \"-0\"}}",
+    "made-udp": b"=== flow.json\n{\"type\": \"udp\"}\n=== messages/1-server.bin\nping",
+    "made-dns": b"=== query.json\n{\"id\": 1}\n=== answer.json\n{\"id\": 1, \"answers\": []}",
+    "raw-alone": line + b"PUT http://a/ HTTP/1.1\nContent-Encoding: br\nContent-Length: 9\n\n=== request.body.raw\nlie",
+    "misspelt": line + b"GET http://a/ HTTP/1.1\n\n=== response.header\nHTTP/1.1 200 OK",
+}.items():
+    write("pack", name, data)
+
+for number, text in enumerate([
+    "~d example & ~c 200", "a b|!(~q ~m GET )", '~h "x: [^\\\\n]+" ~bs (', "~u (?P<a>e)(?P=a)|\\\\d", "~meta k & ~src :443 | ~dst ::1",
+    "~b '(a+)+$'", "!!~websocket & (~tcp | ~udp )", "~comment (?i)É", "(~q)", "~t json ~marked ~marker red ~replayq", "a & \x1b[2J",
+    "~hq ^host ~hs (?<=a)b{1,3}?", "~dns \t~e", "~bq [[:alpha:]]",
+]):
+    write("filter", f"expression-{number}", text.encode())

@@ -156,6 +156,9 @@ def test_nothing_else_can_be_written(mounted, captured):
             attempts |= in_a_directory(path, spare)
         elif not path.is_symlink():
             attempts |= on_a_file(path, spare)
+        # Queries are kept and let go by these two, which changes nothing that was captured.
+        for name in {"queries": ["mkdir"], "query": ["remove"]}.get(kind, []):
+            del attempts[name]
         for name, attempt in attempts.items():
             if (kind, name) in SAVED_QUERIES:
                 continue

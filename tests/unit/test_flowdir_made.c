@@ -276,6 +276,49 @@ static void test_odd_files(void **state)
     folder_rename(&folder, "elsewhere", "request.headers");
     folder_write(&folder, "messages", SPAN("x"));
     assert_mistake(&folder, "messages: found something else, expected a directory");
+    folder_remove(&folder, "messages");
+    assert_int_equal(mkfifoat(folder.descriptor, "messages", 0666), 0);
+    assert_mistake(&folder, "messages: found something else, expected a directory");
+    folder_remove(&folder, "messages");
+    assert_int_equal(symlinkat("/", folder.descriptor, "messages"), 0);
+    assert_mistake(&folder, "messages: found something else, expected a directory");
+    folder_remove(&folder, "messages");
+    assert_int_equal(mkdirat(folder.descriptor, "messages", 0777), 0);
+    assert_int_equal(mkfifoat(folder.descriptor, "messages/1-client.txt", 0666), 0);
+    assert_mistake(&folder, "messages/1-client.txt: found a special file, expected a plain file");
+    folder_close(&folder);
+}
+
+/* A file that takes no room on the disk, and would take all memory. */
+static void test_sparse(void **state)
+{
+    (void)state;
+    struct folder folder;
+    folder_open(&folder);
+    folder_write(&folder, "request.headers", SPAN("GET http://example.com/ HTTP/1.1\n"));
+    folder_write(&folder, "request.body", SPAN(""));
+    int body = openat(folder.descriptor, "request.body", O_WRONLY);
+    assert_int_equal(ftruncate(body, (off_t)1 << 40), 0);
+    close(body);
+    assert_mistake(&folder, "request.body: found 1099511627776 bytes, expected at most 4294967296");
+    folder_close(&folder);
+}
+
+/* Members are not looked for among all that were told: it would take minutes. */
+static void test_many_members(void **state)
+{
+    (void)state;
+    struct folder folder;
+    struct buffer text = BUFFER_INIT;
+    folder_open(&folder);
+    folder_write(&folder, "request.headers", SPAN("GET http://example.com/ HTTP/1.1\n"));
+    buffer_append_text(&text, "{\"flowfs\": {}, \"dict\": [[\"marked\", \"x\"]");
+    for (int i = 0; i < 300000; i++)
+        buffer_printf(&text, ", [\"own%d\", 1]", i);
+    buffer_append_text(&text, "]}");
+    folder_write(&folder, "flow.json", buffer_bytes(&text));
+    buffer_free(&text);
+    assert_member(&folder, "marked", "x");
     folder_close(&folder);
 }
 
@@ -300,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_one_line),    cmocka_unit_test(test_more),
         cmocka_unit_test(test_other_types), cmocka_unit_test(test_again),
         cmocka_unit_test(test_mistakes),    cmocka_unit_test(test_odd_files),
+        cmocka_unit_test(test_sparse),      cmocka_unit_test(test_many_members),
         cmocka_unit_test(test_no_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

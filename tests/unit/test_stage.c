@@ -47,6 +47,7 @@ static void a_folder_hands_its_group_down(void **state)
     struct stage_node *folder = staged_folder(staged, NULL, "folder");
     assert_int_equal(fchownat(staged->folder.descriptor, "folder", 0, 17, 0), 0);
     assert_int_equal(fchmodat(staged->folder.descriptor, "folder", 02777, 0), 0);
+    staged->stage->umask = 0755; /* so that modes are set again behind */
     const struct stage_making file = {.mode = S_IFREG | 0644, .owner = 1000, .group = 1000};
     const struct stage_making inner = {.mode = S_IFDIR | 0755, .owner = 1000, .group = 1000};
     const struct stage_making *const makings[] = {&file, &inner};
@@ -125,6 +126,16 @@ static void links_are_one_file(void **state)
     assert_int_equal(error.code, EEXIST);
 }
 
+/* Where the node would be looked for. */
+static void assert_place(struct staged *staged, const struct stage_node *node,
+                         const struct stage_node *parent, const char *expected)
+{
+    char name[256];
+    stage_node_name(stage_nodes_of(staged->stage), node, name);
+    assert_string_equal(name, expected);
+    assert_ptr_equal(stage_node_parent(stage_nodes_of(staged->stage), node), parent);
+}
+
 static void removed_and_replaced_files_stay_in_use(void **state)
 {
     struct staged *staged = *state;
@@ -136,6 +147,9 @@ static void removed_and_replaced_files_stay_in_use(void **state)
     staged_write(staged, other, "3");
     assert_int_equal(staged_remove(staged, NULL, "removed", false), 0);
     assert_int_equal(staged_rename(staged, NULL, "other", NULL, "replaced", 0), 0);
+    assert_place(staged, removed, NULL, "");
+    assert_place(staged, replaced, NULL, "");
+    assert_place(staged, other, staged->top, "replaced");
     staged_write(staged, removed, "still 1");
     staged_write(staged, replaced, "still 2");
     assert_staged(staged, removed, "still 1");
@@ -154,9 +168,10 @@ static void exchanged_files_keep_their_content(void **state)
     struct stage_node *other = staged_make(staged, folder, "other", S_IFREG | 0600);
     staged_write(staged, one, "1");
     assert_int_equal(staged_rename(staged, NULL, "one", folder, "other", RENAME_EXCHANGE), 0);
+    assert_place(staged, one, folder, "other");
+    assert_place(staged, other, staged->top, "one");
     assert_ptr_equal(staged_find(staged, NULL, "one"), other);
     assert_ptr_equal(staged_find(staged, folder, "other"), one);
-    assert_ptr_equal(stage_node_parent(stage_nodes_of(staged->stage), one), folder);
     assert_file(&staged->folder, "folder/other", "1");
 }
 
