@@ -10,6 +10,7 @@ holds it to what is told: beside the same call on a plain folder, so that the li
                           while the truth of another mapping's unwritten pages could not be known
     access times          are those that were set, or of when flowfs read: what the kernel has in its pages is read
                           without asking
+    opening to write      what is read-only can be opened for it: the first write is EROFS
     other file systems    mounted in the backing folder: EXDEV
     names of ours         `.flowfs…` in the top: ENOENT, and EPERM to make one; NAME.mitm and NAME.errors of a set:
                           EROFS, though not before the first write

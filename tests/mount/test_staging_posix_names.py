@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from conftest import needs_root
 from posix_calls import (MAKERS, NOBODY, OTHER, RENAME_EXCHANGE, RENAME_NOREPLACE, acting_as, answer, changed, create,
-                         link_open_file, mode_of, owner_of, rename2, symlink)
+                         link_open_file, owner_of, rename2, symlink)
 
 
 # ---- link
