@@ -212,9 +212,10 @@ def test_open_files_of_the_tree(mounted):
     assert path.read_bytes()[0] != 0
 
 
-def test_a_mapping_does_not_change_what_others_read(mounted):
+@pytest.mark.parametrize("kind", ["file", "derived"])
+def test_a_mapping_does_not_change_what_others_read(mounted, kind):
     """The kernel lets a mapping be written before it asks; what came of that goes when we have said no."""
-    path = places(mounted)["file"]
+    path = mounted.staging / "set.mitm" if kind == "derived" else places(mounted)["file"]
     before = path.read_bytes()
     with open(path, "r+b") as file:
         with mmap.mmap(file.fileno(), 0) as mapped:
