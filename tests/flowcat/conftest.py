@@ -23,3 +23,18 @@ def flowcat(*arguments, code=0, **options):
     result = subprocess.run([FLOWCAT, *map(str, arguments)], capture_output=True, timeout=120, **options)
     assert result.returncode == code, result.stderr.decode(errors="replace")
     return result
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """folder(request={...}, response={...}, ...): a new flow's folder; folder(None): an empty one."""
+    from editing import Folder
+    from tnetstring import http_flow
+
+    made = []
+
+    def make(*empty, **changes):
+        made.append(None)
+        return Folder(tmp_path / f"flows{len(made)}", None if empty else http_flow(**changes))
+
+    return make

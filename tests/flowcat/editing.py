@@ -5,7 +5,7 @@ import io
 
 from conftest import flowcat
 from mitmproxy.io import FlowReader, tnetstring
-from tnetstring import dumps
+from tnetstring import dumps, http_flow
 
 
 class Folder:
@@ -78,3 +78,8 @@ def differences(old, new, place=""):
             yield from differences(*pair, f"{place}.{number}")
     elif old != new or type(old) is not type(new):
         yield place, new
+
+
+def stream(kind, messages):
+    state = {key: value for key, value in http_flow().items() if key not in ("request", "response", "websocket")}
+    return {**state, "type": kind, "messages": messages}

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from conftest import CAPTURES, CORPUS, FLOWCAT, PROJECT, flowcat, needs_corpus
 from mitmproxy.io import FlowReader, FlowWriter, tnetstring
-from tnetstring import http_flow, write
+from tnetstring import http_flow, records, write
 
 SAMPLE = CAPTURES / "sample.mitm"
 RECORDED = sorted(path for path in CAPTURES.glob("*.mitm") if path.name != "types.mitm")
@@ -242,15 +242,6 @@ def test_unpack_and_pack_the_corpus(name, tmp_path):
     packed = flowcat("--pack", tmp_path / "flows").stdout
     # Flows of one time come in the order of their names, so the records are compared as a set.
     assert sorted(records(packed)) == sorted(records(flowcat(CORPUS / name).stdout))
-
-
-def records(text):
-    at = 0
-    while at < len(text):
-        colon = text.index(b":", at)
-        end = colon + 1 + int(text[at:colon]) + 1
-        yield text[at:end]
-        at = end
 
 
 def test_packing_an_edit(tmp_path):

@@ -2,21 +2,20 @@
 mitmproxy, its state of the newest version field by field, and Debian's version of it as a user meets it."""
 
 import gzip
-import io
 import json
-import os
 import zlib
 
 import brotli
 import pytest
 import zstandard
-from conftest import flowcat
 from editing import Folder
-from mitmproxy.io import tnetstring
 from tnetstring import http_flow
 
 DECODERS = {
-    "gzip": gzip.decompress, "x-gzip": gzip.decompress, "deflate": zlib.decompress, "br": brotli.decompress,
+    "gzip": gzip.decompress,
+    "x-gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+    "br": brotli.decompress,
     "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
     "gzip, br": lambda data: gzip.decompress(brotli.decompress(data)),
     "zstd,identity , gzip": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(gzip.decompress(data)),
@@ -25,40 +24,33 @@ HEADERS = [[b"Host", b"example.com"], [b"X-One", b"1"], [b"X-Two", b"2"]]
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """folder(request={...}, response={...}, ...): a new flow's folder; folder(None): an empty one."""
-    made = []
-
-    def make(*empty, **changes):
-        made.append(None)
-        return Folder(tmp_path / f"flows{len(made)}", None if empty else http_flow(**changes))
-
-    return make
-
-
-@pytest.fixture
 def plain(folder):
-    return folder(request={"headers": HEADERS, "host": "example.com"},
-                  response={"headers": [[b"Content-Type", b"text/plain"], [b"Content-Length", b"5"]]})
+    return folder(
+        request={"headers": HEADERS, "host": "example.com"},
+        response={"headers": [[b"Content-Type", b"text/plain"], [b"Content-Length", b"5"]]},
+    )
 
 
 # The request line as it was is GET http://example.com/1 HTTP/1.1.
-@pytest.mark.parametrize("line, expected", [
-    (b"POST http://example.com/1 HTTP/1.1", {"method": b"POST"}),
-    (b"x-own http://example.com/1 HTTP/1.1", {"method": b"x-own"}),
-    (b"GET http://example.com/a%20b?c=d&e#f HTTP/1.1", {"path": b"/a%20b?c=d&e#f"}),
-    (b"GET http://example.com/with space HTTP/1.1", {"path": b"/with space"}),
-    (b"GET http://example.com/K\xf6ln HTTP/1.1", {"path": b"/K\xf6ln"}),
-    (b"GET /only HTTP/1.1", {"path": b"/only"}),
-    (b"OPTIONS * HTTP/1.1", {"method": b"OPTIONS", "path": b"*"}),
-    (b"GET http://example.com:8080/1 HTTP/1.1", {"port": 8080}),
-    (b"GET https://example.com/1 HTTP/1.1", {"scheme": b"https", "port": 443}),
-    (b"GET https://example.com:80/1 HTTP/1.1", {"scheme": b"https"}),
-    (b"GET http://192.0.2.9/1 HTTP/1.1", {"host": "192.0.2.9"}),
-    (b"GET http://[2001:db8::1]:81/1 HTTP/1.1", {"host": "2001:db8::1", "port": 81}),
-    (b"GET http://example.com/1 HTTP/1.0", {"http_version": b"HTTP/1.0"}),
-    (b"GET http://example.com/1 HTTP/2.0", {"http_version": b"HTTP/2.0"}),
-])
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        (b"POST http://example.com/1 HTTP/1.1", {"method": b"POST"}),
+        (b"x-own http://example.com/1 HTTP/1.1", {"method": b"x-own"}),
+        (b"GET http://example.com/a%20b?c=d&e#f HTTP/1.1", {"path": b"/a%20b?c=d&e#f"}),
+        (b"GET http://example.com/with space HTTP/1.1", {"path": b"/with space"}),
+        (b"GET http://example.com/K\xf6ln HTTP/1.1", {"path": b"/K\xf6ln"}),
+        (b"GET /only HTTP/1.1", {"path": b"/only"}),
+        (b"OPTIONS * HTTP/1.1", {"method": b"OPTIONS", "path": b"*"}),
+        (b"GET http://example.com:8080/1 HTTP/1.1", {"port": 8080}),
+        (b"GET https://example.com/1 HTTP/1.1", {"scheme": b"https", "port": 443}),
+        (b"GET https://example.com:80/1 HTTP/1.1", {"scheme": b"https"}),
+        (b"GET http://192.0.2.9/1 HTTP/1.1", {"host": "192.0.2.9"}),
+        (b"GET http://[2001:db8::1]:81/1 HTTP/1.1", {"host": "2001:db8::1", "port": 81}),
+        (b"GET http://example.com/1 HTTP/1.0", {"http_version": b"HTTP/1.0"}),
+        (b"GET http://example.com/1 HTTP/2.0", {"http_version": b"HTTP/2.0"}),
+    ],
+)
 def test_request_line(plain, line, expected):
     plain.edit("request.headers", b"GET http://example.com/1 HTTP/1.1", line)
     assert plain.changes() == {f"request.{key}": value for key, value in expected.items()}
@@ -66,25 +58,36 @@ def test_request_line(plain, line, expected):
     assert {key: getattr(request.data, key) for key in expected} == expected
     target = line.split(b" ", 1)[1].rsplit(b" ", 1)[0]
     if target.startswith(b"http"):
-        assert request.url.encode("utf-8", "surrogateescape") == target.replace(b"[", b"").replace(b"]", b"")  # as mitmproxy writes addresses
+        assert request.url.encode("utf-8", "surrogateescape") == target.replace(b"[", b"").replace(
+            b"]", b""
+        )  # as mitmproxy writes addresses
 
 
 def test_tunnel(plain):
     plain.write("request.headers", b"CONNECT example.net:8443 HTTP/1.1\n")
     assert plain.changes() == {
-        "request.method": b"CONNECT", "request.authority": b"example.net:8443", "request.host": "example.net",
-        "request.port": 8443, "request.path": b"", "request.scheme": b"", "request.headers": []}
+        "request.method": b"CONNECT",
+        "request.authority": b"example.net:8443",
+        "request.host": "example.net",
+        "request.port": 8443,
+        "request.path": b"",
+        "request.scheme": b"",
+        "request.headers": [],
+    }
     assert plain.flow().request.first_line_format == "authority"
 
 
-@pytest.mark.parametrize("line, expected", [
-    (b"HTTP/1.1 404 Not Found", {"status_code": 404, "reason": b"Not Found"}),
-    (b"HTTP/1.1 299 Anything  goes ", {"status_code": 299, "reason": b"Anything  goes "}),
-    (b"HTTP/1.1 200 K\xf6ln", {"reason": b"K\xf6ln"}),
-    (b"HTTP/1.1 200 ", {"reason": b""}),
-    (b"HTTP/1.1 200", {"reason": b""}),
-    (b"HTTP/2.0 200 OK", {"http_version": b"HTTP/2.0"}),
-])
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        (b"HTTP/1.1 404 Not Found", {"status_code": 404, "reason": b"Not Found"}),
+        (b"HTTP/1.1 299 Anything  goes ", {"status_code": 299, "reason": b"Anything  goes "}),
+        (b"HTTP/1.1 200 K\xf6ln", {"reason": b"K\xf6ln"}),
+        (b"HTTP/1.1 200 ", {"reason": b""}),
+        (b"HTTP/1.1 200", {"reason": b""}),
+        (b"HTTP/2.0 200 OK", {"http_version": b"HTTP/2.0"}),
+    ],
+)
 def test_status_line(plain, line, expected):
     plain.edit("response.headers", b"HTTP/1.1 200 OK", line)
     assert plain.changes() == {f"response.{key}": value for key, value in expected.items()}
@@ -92,19 +95,28 @@ def test_status_line(plain, line, expected):
     assert {key: getattr(response.data, key) for key in expected} == expected
 
 
-@pytest.mark.parametrize("lines, expected", [
-    (b"X-Two: 2\nHost: example.com\nX-One: 1\n", [HEADERS[2], HEADERS[0], HEADERS[1]]),
-    (b"Host: example.com\nX-One: 1\nX-One: 1\nx-one: 2\n", [*HEADERS[:2], HEADERS[1], [b"x-one", b"2"]]),
-    (b"hOST: example.com\nX-ONE: 1\n", [[b"hOST", b"example.com"], [b"X-ONE", b"1"]]),
-    (b"Host: example.com\nX-City: K\xf6ln \xff\nX-\xe9: \x80\n", [HEADERS[0], [b"X-City", b"K\xf6ln \xff"], [b"X-\xe9", b"\x80"]]),
-    ("Host: example.com\nX-City: Köln ✓\n".encode(), [HEADERS[0], [b"X-City", "Köln ✓".encode()]]),
-    (b"Host: example.com\nEmpty: \nNothing:\nBlank:  \t \n", [HEADERS[0], [b"Empty", b""], [b"Nothing", b""], [b"Blank", b" \t "]]),
-    (b"Host: example.com\nTime: 10:22:33\nno-space:x\n", [HEADERS[0], [b"Time", b"10:22:33"], [b"no-space", b"x"]]),
-    (b":authority: a\n:path: /b\n", [[b":authority", b"a"], [b":path", b"/b"]]),
-    (b"Host: example.com\r\nX-One: 1\r\n\r\n", HEADERS[:2]),
-    (b"Host: example.com\nX-One: 1", HEADERS[:2]),
-    (b"", []),
-])
+@pytest.mark.parametrize(
+    "lines, expected",
+    [
+        (b"X-Two: 2\nHost: example.com\nX-One: 1\n", [HEADERS[2], HEADERS[0], HEADERS[1]]),
+        (b"Host: example.com\nX-One: 1\nX-One: 1\nx-one: 2\n", [*HEADERS[:2], HEADERS[1], [b"x-one", b"2"]]),
+        (b"hOST: example.com\nX-ONE: 1\n", [[b"hOST", b"example.com"], [b"X-ONE", b"1"]]),
+        (
+            b"Host: example.com\nX-City: K\xf6ln \xff\nX-\xe9: \x80\n",
+            [HEADERS[0], [b"X-City", b"K\xf6ln \xff"], [b"X-\xe9", b"\x80"]],
+        ),
+        ("Host: example.com\nX-City: Köln ✓\n".encode(), [HEADERS[0], [b"X-City", "Köln ✓".encode()]]),
+        (
+            b"Host: example.com\nEmpty: \nNothing:\nBlank:  \t \n",
+            [HEADERS[0], [b"Empty", b""], [b"Nothing", b""], [b"Blank", b" \t "]],
+        ),
+        (b"Host: example.com\nTime: 10:22:33\nno-space:x\n", [HEADERS[0], [b"Time", b"10:22:33"], [b"no-space", b"x"]]),
+        (b":authority: a\n:path: /b\n", [[b":authority", b"a"], [b":path", b"/b"]]),
+        (b"Host: example.com\r\nX-One: 1\r\n\r\n", HEADERS[:2]),
+        (b"Host: example.com\nX-One: 1", HEADERS[:2]),
+        (b"", []),
+    ],
+)
 def test_fields(plain, lines, expected):
     line = plain.read("request.headers").split(b"\n")[0]
     plain.write("request.headers", line + b"\n" + lines)
@@ -119,15 +131,25 @@ def test_fields(plain, lines, expected):
 def test_encoded_body(folder, side, coding):
     """The folder's body is encoded again as Content-Encoding says, and Content-Length follows."""
     original = gzip.compress(b"before", mtime=0)
-    flow = folder(**{side: {"content": original, "headers": [
-        [b"content-ENCODING", b"gzip"], [b"X", b"y"], [b"content-length", b"%d" % len(original)]]}})
+    flow = folder(
+        **{
+            side: {
+                "content": original,
+                "headers": [[b"content-ENCODING", b"gzip"], [b"X", b"y"], [b"content-length", b"%d" % len(original)]],
+            }
+        }
+    )
     assert flow.read(f"{side}.body") == b"before"
     flow.edit(f"{side}.headers", b"gzip", coding.encode())
     text = b"an edit, " * 500
     flow.write(f"{side}.body", text)
     message = flow.state()[side]
     assert DECODERS[coding](message["content"]) == text
-    assert message["headers"] == [[b"content-ENCODING", coding.encode()], [b"X", b"y"], [b"content-length", b"%d" % len(message["content"])]]
+    assert message["headers"] == [
+        [b"content-ENCODING", coding.encode()],
+        [b"X", b"y"],
+        [b"content-length", b"%d" % len(message["content"])],
+    ]
     read = getattr(flow.flow(), side)
     assert int(read.headers["content-length"]) == len(read.raw_content) < len(text)
     if coding in ("gzip", "deflate", "br", "zstd"):
@@ -139,7 +161,12 @@ def test_encoded_body(folder, side, coding):
 def test_coding_changed_alone(folder):
     """A coding that is edited is a wish: the content becomes that, though nobody touched the body."""
     original = gzip.compress(b"before" * 9, mtime=0)
-    flow = folder(response={"content": original, "headers": [[b"Content-Encoding", b"gzip"], [b"Content-Length", b"%d" % len(original)]]})
+    flow = folder(
+        response={
+            "content": original,
+            "headers": [[b"Content-Encoding", b"gzip"], [b"Content-Length", b"%d" % len(original)]],
+        }
+    )
     flow.edit("response.headers", b"gzip", b"br")
     flow.remove("response.body.raw")
     response = flow.flow().response
@@ -150,7 +177,9 @@ def test_coding_changed_alone(folder):
 
 
 def test_unknown_coding(folder):
-    flow = folder(response={"content": b"secret", "headers": [[b"Content-Encoding", b"x-own"], [b"Content-Length", b"6"]]})
+    flow = folder(
+        response={"content": b"secret", "headers": [[b"Content-Encoding", b"x-own"], [b"Content-Length", b"6"]]}
+    )
     flow.write("response.body", b"public")
     flow.remove("response.body.raw")
     assert flow.changes() == {"response.content": b"public"}
@@ -158,20 +187,32 @@ def test_unknown_coding(folder):
     assert flow.changes() == {"response.content": b"longer than before", "response.headers.1.1": b"18"}
 
 
-@pytest.mark.parametrize("version, headers, body, expected", [
-    # Every Content-Length follows, whatever it said, once the body is edited.
-    (b"HTTP/1.1", [[b"Content-Length", b"5"], [b"content-length", b"5"]], b"longer", [[b"Content-Length", b"6"], [b"content-length", b"6"]]),
-    (b"HTTP/1.1", [[b"Content-Length", b"77"]], b"longer", [[b"Content-Length", b"6"]]),
-    (b"HTTP/1.1", [[b"Content-Length", b"5"]], None, [[b"Content-Length", b"0"]]),
-    # A body that is chunked on the wire has no length there.
-    (b"HTTP/1.1", [[b"Transfer-Encoding", b"chunked"]], b"longer", [[b"Transfer-Encoding", b"chunked"]]),
-    (b"HTTP/1.1", [[b"Transfer-Encoding", b"chunked"], [b"Content-Length", b"5"]], b"longer",
-     [[b"Transfer-Encoding", b"chunked"], [b"Content-Length", b"6"]]),
-    # A response may end with its connection, a frame of HTTP/2 tells its own length.
-    (b"HTTP/1.1", [], b"longer", []),
-    (b"HTTP/2.0", [], b"longer", []),
-    (b"HTTP/2.0", [[b"content-length", b"5"]], b"longer", [[b"content-length", b"6"]]),
-])
+@pytest.mark.parametrize(
+    "version, headers, body, expected",
+    [
+        # Every Content-Length follows, whatever it said, once the body is edited.
+        (
+            b"HTTP/1.1",
+            [[b"Content-Length", b"5"], [b"content-length", b"5"]],
+            b"longer",
+            [[b"Content-Length", b"6"], [b"content-length", b"6"]],
+        ),
+        (b"HTTP/1.1", [[b"Content-Length", b"77"]], b"longer", [[b"Content-Length", b"6"]]),
+        (b"HTTP/1.1", [[b"Content-Length", b"5"]], None, [[b"Content-Length", b"0"]]),
+        # A body that is chunked on the wire has no length there.
+        (b"HTTP/1.1", [[b"Transfer-Encoding", b"chunked"]], b"longer", [[b"Transfer-Encoding", b"chunked"]]),
+        (
+            b"HTTP/1.1",
+            [[b"Transfer-Encoding", b"chunked"], [b"Content-Length", b"5"]],
+            b"longer",
+            [[b"Transfer-Encoding", b"chunked"], [b"Content-Length", b"6"]],
+        ),
+        # A response may end with its connection, a frame of HTTP/2 tells its own length.
+        (b"HTTP/1.1", [], b"longer", []),
+        (b"HTTP/2.0", [], b"longer", []),
+        (b"HTTP/2.0", [[b"content-length", b"5"]], b"longer", [[b"content-length", b"6"]]),
+    ],
+)
 def test_length_of_response(folder, version, headers, body, expected):
     flow = folder(response={"http_version": version, "headers": headers})
     flow.remove("response.body") if body is None else flow.write("response.body", body)
@@ -179,12 +220,15 @@ def test_length_of_response(folder, version, headers, body, expected):
     assert (response["headers"], response["content"]) == (expected, body or b"")
 
 
-@pytest.mark.parametrize("version, headers, expected", [
-    (b"HTTP/1.1", [], [[b"Content-Length", b"6"]]),
-    (b"HTTP/1.0", [[b"A", b"b"]], [[b"A", b"b"], [b"Content-Length", b"6"]]),
-    (b"HTTP/1.1", [[b"transfer-encoding", b"gzip, chunked"]], [[b"transfer-encoding", b"gzip, chunked"]]),
-    (b"HTTP/2.0", [], []),
-])
+@pytest.mark.parametrize(
+    "version, headers, expected",
+    [
+        (b"HTTP/1.1", [], [[b"Content-Length", b"6"]]),
+        (b"HTTP/1.0", [[b"A", b"b"]], [[b"A", b"b"], [b"Content-Length", b"6"]]),
+        (b"HTTP/1.1", [[b"transfer-encoding", b"gzip, chunked"]], [[b"transfer-encoding", b"gzip, chunked"]]),
+        (b"HTTP/2.0", [], []),
+    ],
+)
 def test_length_of_request(folder, version, headers, expected):
     """A request in HTTP/1 with a body and no length would be none at all (RFC 9112, 6.3)."""
     flow = folder(request={"http_version": version, "headers": headers})
@@ -212,8 +256,9 @@ def test_raw_body(folder):
     # Both edited, they contradict each other.
     flow.write("response.body.raw", gzip.compress(b"something else"))
     assert flow.mistake() == (
-        "response.body.raw: found bytes that decode to something else than response.body, expected one of the two as it was "
-        "unpacked; remove the one that shall not count")
+        "response.body.raw: found bytes that decode to something else than response.body, expected one of the two as "
+        "it was unpacked; remove the one that shall not count"
+    )
     flow.remove("response.body")
     assert flow.flow().response.content == b"something else"
 
@@ -277,25 +322,37 @@ def test_error(folder):
     assert flow.flow().error.msg == "made up"
 
 
-@pytest.mark.parametrize("change, expected", [
-    (lambda flow: flow.update(comment="read me ✓"), {"comment": "read me ✓"}),
-    (lambda flow: flow.update(marked=":red_circle:"), {"marked": ":red_circle:"}),
-    (lambda flow: flow.update(id="another"), {"id": "another"}),
-    (lambda flow: flow.update(is_replay="request"), {"is_replay": "request"}),
-    (lambda flow: flow["metadata"].update(note=[1, None]), {"metadata.note": [1, None]}),
-    (lambda flow: flow["client_conn"].update(peername=["198.51.100.7", 999]),
-     {"client_conn.peername.0": "198.51.100.7", "client_conn.peername.1": 999}),
-    (lambda flow: flow["server_conn"].update(address=["other.example", 8443]),
-     {"server_conn.address.0": "other.example", "server_conn.address.1": 8443}),
-    (lambda flow: flow["server_conn"].update(sni="other.example", tls=True),
-     {"server_conn.sni": "other.example", "server_conn.tls": True}),
-    (lambda flow: flow["request"].update(timestamp_start=1600000000.25), {"request.timestamp_start": 1600000000.25}),
-    (lambda flow: flow["response"].update(timestamp_end=1800000000.5), {"response.timestamp_end": 1800000000.5}),
-    (lambda flow: flow.update(timestamp_created=1600000000.5), {"timestamp_created": 1600000000.5}),
-    (lambda flow: flow.update(own_field={"bytes": "x"}), {"own_field": b"x"}),
-    (lambda flow: flow["request"].update(authority={"bytes": "other"}), {"request.authority": b"other"}),
-    (lambda flow: flow.update(backup=None, intercepted=True), {"intercepted": True}),
-])
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (lambda flow: flow.update(comment="read me ✓"), {"comment": "read me ✓"}),
+        (lambda flow: flow.update(marked=":red_circle:"), {"marked": ":red_circle:"}),
+        (lambda flow: flow.update(id="another"), {"id": "another"}),
+        (lambda flow: flow.update(is_replay="request"), {"is_replay": "request"}),
+        (lambda flow: flow["metadata"].update(note=[1, None]), {"metadata.note": [1, None]}),
+        (
+            lambda flow: flow["client_conn"].update(peername=["198.51.100.7", 999]),
+            {"client_conn.peername.0": "198.51.100.7", "client_conn.peername.1": 999},
+        ),
+        (
+            lambda flow: flow["server_conn"].update(address=["other.example", 8443]),
+            {"server_conn.address.0": "other.example", "server_conn.address.1": 8443},
+        ),
+        (
+            lambda flow: flow["server_conn"].update(sni="other.example", tls=True),
+            {"server_conn.sni": "other.example", "server_conn.tls": True},
+        ),
+        (
+            lambda flow: flow["request"].update(timestamp_start=1600000000.25),
+            {"request.timestamp_start": 1600000000.25},
+        ),
+        (lambda flow: flow["response"].update(timestamp_end=1800000000.5), {"response.timestamp_end": 1800000000.5}),
+        (lambda flow: flow.update(timestamp_created=1600000000.5), {"timestamp_created": 1600000000.5}),
+        (lambda flow: flow.update(own_field={"bytes": "x"}), {"own_field": b"x"}),
+        (lambda flow: flow["request"].update(authority={"bytes": "other"}), {"request.authority": b"other"}),
+        (lambda flow: flow.update(backup=None, intercepted=True), {"intercepted": True}),
+    ],
+)
 def test_flow_json(plain, change, expected):
     told = json.loads(plain.read("flow.json"))
     change(told)
@@ -318,181 +375,23 @@ def test_flow_json_as_jq_writes_it(plain):
         assert plain.changes() == {"comment": "ü 😀 /"}
 
 
-def stream(kind, messages):
-    state = {key: value for key, value in http_flow().items() if key not in ("request", "response", "websocket")}
-    return {**state, "type": kind, "messages": messages}
-
-
-@pytest.fixture
-def tcp(tmp_path):
-    return Folder(tmp_path / "tcp", stream("tcp", [[True, b"one", 1.5], [False, b"\xfftwo", 2.5], [True, b"three", 3.5]]))
-
-
-def test_tcp_messages(tcp):
-    tcp.write("messages/0002-server.bin", b"\x00 edited")
-    assert tcp.changes() == {"messages.1.1": b"\x00 edited"}
-    tcp.write("messages/0004-server.txt", b"added")
-    assert tcp.changes() == {"messages": [[True, b"one", 1.5], [False, b"\x00 edited", 2.5], [True, b"three", 3.5], [False, b"added", 3.5]]}
-    tcp.remove("messages/0001-client.txt")
-    os.rename(tcp.path / "messages/0003-client.txt", tcp.path / "messages/0003-server.txt")
-    tcp.write("messages/0002.5-client.txt", b"between")
-    flow = tcp.flow()
-    assert [(message.from_client, message.content) for message in flow.messages] == [
-        (False, b"\x00 edited"), (True, b"between"), (False, b"three"), (False, b"added")]
-    # What is packed is numbered anew when it is unpacked.
-    again = Folder(tcp.root.parent / "again", tcp.state())
-    assert sorted(name for name in again.files() if "/" in name) == [
-        "messages/0001-server.bin", "messages/0002-client.txt", "messages/0003-server.txt", "messages/0004-server.txt"]
-    assert [message[1] for message in again.before["messages"]] == [message.content for message in flow.messages]
-
-
-def test_tcp_without_messages(tcp):
-    for path in (tcp.path / "messages").iterdir():
-        path.unlink()
-    assert tcp.changes() == {"messages": []}
-    (tcp.path / "messages").rmdir()
-    assert tcp.flow().messages == []
-
-
-@pytest.fixture
-def websocket(folder):
-    data = {"messages": [[1, True, b"hello", 1.5, False, False], [2, False, b"\x00\x01", 2.5, False, False]],
-            "closed_by_client": True, "close_code": 1000, "close_reason": "bye", "timestamp_end": 3.5}
-    return folder(websocket=data, response={"status_code": 101, "reason": b"Switching Protocols", "content": b""})
-
-
-def test_websocket_messages(websocket):
-    websocket.write("messages/0001-client.txt", "Grüße".encode())
-    assert websocket.changes() == {"websocket.messages.0.2": "Grüße".encode()}
-    # The name says whether it is sent as text or binary, and by whom.
-    os.rename(websocket.path / "messages/0001-client.txt", websocket.path / "messages/0001-server.bin")
-    assert websocket.changes() == {
-        "websocket.messages.0.0": 2, "websocket.messages.0.1": False, "websocket.messages.0.2": "Grüße".encode()}
-    websocket.write("messages/0003-client.txt", b"")
-    flow = websocket.flow()
-    assert [(message.is_text, message.from_client, message.content) for message in flow.websocket.messages] == [
-        (False, False, "Grüße".encode()), (False, False, b"\x00\x01"), (True, True, b"")]
-    assert (flow.websocket.close_code, flow.websocket.close_reason) == (1000, "bye")
-    told = json.loads(websocket.read("flow.json"))
-    told["websocket"].update(close_code=1011, closed_by_client=False)
-    websocket.write("flow.json", json.dumps(told).encode())
-    assert (websocket.flow().websocket.close_code, websocket.flow().websocket.closed_by_client) == (1011, False)
-
-
-@pytest.fixture
-def dns(tmp_path):
-    question = {"name": "example.com", "type": 1, "class_": 1}
-    message = {"timestamp": 1.5, "id": 7, "query": True, "op_code": 0, "authoritative_answer": False, "truncation": False,
-               "recursion_desired": True, "recursion_available": False, "reserved": 0, "response_code": 0,
-               "questions": [question], "answers": [], "authorities": [], "additionals": []}
-    answer = {**message, "query": False, "answers": [{"name": "example.com", "type": 1, "class_": 1, "ttl": 60, "data": b"\x7f\0\0\1"}]}
-    state = stream("dns", [])
-    del state["messages"]
-    return Folder(tmp_path / "dns", {**state, "request": message, "response": answer})
-
-
-def test_dns(dns):
-    told = json.loads(dns.read("query.json"))
-    told["questions"][0]["name"] = "example.org"
-    dns.write("query.json", json.dumps(told).encode())
-    assert dns.changes() == {"request.questions.0.name": "example.org"}
-    told = json.loads(dns.read("answer.json"))
-    told["answers"][0]["data"] = {"base64": "CgAAAQ=="}
-    told["response_code"] = 3
-    dns.write("answer.json", json.dumps(told).encode())
-    assert dns.changes() == {"request.questions.0.name": "example.org", "response.answers.0.data": b"\x0a\0\0\1", "response.response_code": 3}
-    flow = dns.flow()
-    assert (flow.request.questions[0].name, flow.response.answers[0].data, flow.response.response_code) == ("example.org", b"\x0a\0\0\1", 3)
-    dns.remove("answer.json")
-    assert dns.flow().response is None
-    assert dns.changes()["response"] is None
-
-
-def test_from_nothing(folder):
-    """Enough for mitmproxy to show it and to send it, with defaults that are true."""
-    made = folder(None)
-    made.write("request.headers", b"GET http://example.com/ HTTP/1.1\n")
-    written = os.stat(made.path / "request.headers").st_mtime
-    flow, state = made.flow(), made.state()
-    request = flow.request
-    assert (request.method, request.url, request.http_version, request.content) == ("GET", "http://example.com/", "HTTP/1.1", b"")
-    assert request.headers.fields == ((b"Host", b"example.com"),)
-    assert (flow.response, flow.error, flow.websocket, flow.comment, flow.marked) == (None, None, None, "", "")
-    assert len(flow.id) == 36 and flow.id != flow.client_conn.id != flow.server_conn.id
-    for time in (request.timestamp_start, request.timestamp_end, state["timestamp_created"], flow.client_conn.timestamp_start):
-        assert abs(time - written) < 1e-3
-    assert state["server_conn"]["timestamp_start"] is None
-    # All fields are there that mitmproxy itself writes; packed again it is the same.
-    assert state.keys() == http_flow().keys()
-    for part in ("request", "client_conn", "server_conn"):
-        assert state[part].keys() == http_flow()[part].keys()
-    assert made.state() == state
-
-
-@pytest.mark.parametrize("files, expected", [
-    ({"request.headers": b"POST https://example.com:8443/a HTTP/1.1\nContent-Type: text/plain\n", "request.body": b"up"},
-     {"method": "POST", "url": "https://example.com:8443/a", "headers": [
-         (b"Host", b"example.com:8443"), (b"Content-Type", b"text/plain"), (b"Content-Length", b"2")]}),
-    ({"request.headers": b"GET /a HTTP/1.1\nHost: example.com\n"}, {"url": "http://example.com/a", "headers": [(b"Host", b"example.com")]}),
-    ({"request.headers": b"GET https://example.com/ HTTP/2.0\n"}, {"url": "https://example.com/", "http_version": "HTTP/2.0", "headers": []}),
-    ({"request.headers": b"GET http://example.com HTTP/1.1"}, {"url": "http://example.com/"}),
-    ({"request.headers": b"CONNECT example.com:443 HTTP/1.1\n"}, {"method": "CONNECT", "authority": "example.com:443"}),
-    ({"request.headers": b"PUT http://[::1]:81/ HTTP/1.1\n"}, {"host": "::1", "port": 81}),
-    ({"request.headers": b"POST http://example.com/ HTTP/1.1\nContent-Encoding: gzip\n", "request.body": b"up" * 99}, {"content": b"up" * 99}),
-])
-def test_more_from_nothing(folder, files, expected):
-    made = folder(None)
-    for name, content in files.items():
-        made.write(name, content)
-    request = made.flow().request
-    for name, value in expected.items():
-        assert (list(request.headers.fields) if name == "headers" else getattr(request, name)) == value
-
-
-def test_streams_from_nothing(folder):
-    made = folder(None)
-    made.write("request.headers", b"GET http://example.com/chat HTTP/1.1\n")
-    made.write("response.headers", b"HTTP/1.1 101\n")
-    made.write("messages/1-client.txt", b"hello")
-    made.write("messages/2-server.bin", b"\x00")
-    flow = made.flow()
-    assert flow.response.reason == "Switching Protocols"
-    assert [(message.is_text, message.from_client, message.content) for message in flow.websocket.messages] == [
-        (True, True, b"hello"), (False, False, b"\x00")]
-    made = folder(None)
-    made.write("flow.json", b'{"type": "tcp", "server_conn": {"address": ["example.com", 25]}}')
-    made.write("messages/1-server.txt", b"220 ready\r\n")
-    flow = made.flow()
-    assert flow.server_conn.address == ("example.com", 25)
-    assert [(message.from_client, message.content) for message in flow.messages] == [(False, b"220 ready\r\n")]
-
-
-def test_times(folder):
-    """As in the mount: a flow's folder has the time of its start, its files those of their message."""
-    flow = folder(websocket={"messages": [[1, True, b"hello", 1.5, False, False]], "closed_by_client": True, "close_code": 1000,
-                             "close_reason": "", "timestamp_end": 3.5})
-    request, response = flow.before["request"], flow.before["response"]
-    for name, time in ((".", request["timestamp_start"]), ("messages", request["timestamp_start"]), ("flow.json", request["timestamp_start"]),
-                       ("request.headers", request["timestamp_end"]), ("response.body", response["timestamp_end"])):
-        assert (flow.path / name).stat().st_mtime == pytest.approx(time, abs=1e-6)
-    # A time that no file system has.
-    flow = Folder(flow.root.parent / "odd", http_flow(request={"timestamp_start": 1e300, "timestamp_end": float("nan")}))
-    assert flow.path.stat().st_mtime > 1e9
-
-
-def test_two_made_alike_are_two(folder):
-    made = folder(None)
-    for name in ("one", "two"):
-        (made.root / name).mkdir()
-        (made.root / name / "request.headers").write_bytes(b"GET http://example.com/ HTTP/1.1\n")
-    made.path.rmdir()
-    text = io.BytesIO(flowcat("--pack", made.root).stdout)
-    assert tnetstring.load(text)["id"] != tnetstring.load(text)["id"]
-
-
 def test_what_is_left_out(plain):
     """What editors, version control and desktops leave beside a flow's files is no part of it."""
-    for name in (".request.headers.swp", "request.headers~", "#request.body#", ".#request.body", "4913", "response.body.orig",
-                 ".git/config", ".nfs0001", ".DS_Store", "summary.json", "sedQ7Yk2a", "notes.txt", "response.body.save", ".flow.json.Xy12"):
+    for name in (
+        ".request.headers.swp",
+        "request.headers~",
+        "#request.body#",
+        ".#request.body",
+        "4913",
+        "response.body.orig",
+        ".git/config",
+        ".nfs0001",
+        ".DS_Store",
+        "summary.json",
+        "sedQ7Yk2a",
+        "notes.txt",
+        "response.body.save",
+        ".flow.json.Xy12",
+    ):
         plain.write(name, b"\xff")
     assert plain.changes() == {}

@@ -14,23 +14,61 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tnetstring import dumps, loads
 
-NAMES = ("request.headers", "request.body", "request.body.raw", "request.trailers", "response.headers", "response.body",
-         "response.body.raw", "response.trailers", "error", "flow.json", "query.json", "answer.json", "messages/0001-client.txt",
-         "messages/0001.5-server.bin", "messages/9-server.txt", "summary.json")
-LINES = (b"GET http://example.com/ HTTP/1.1", b"HTTP/1.1 200 OK", b"Content-Length: 5", b"Content-Encoding: gzip", b"A: b", b"", b"x",
-         b"Transfer-Encoding: chunked", b"CONNECT a:1 HTTP/1.1", b"HTTP/2.0 404 ", b"Content-Encoding: br, zstd", b"\xff: \xfe", b"POST /a HTTP/2.0")
-TOLD = re.compile(r"((?:request|response)\.[a-z.]+|flow\.json|query\.json|answer\.json|error|messages(?:/[^:]+)?)(:\d+)*: ([a-z_0-9.]+: )?found .*")
+NAMES = (
+    "request.headers",
+    "request.body",
+    "request.body.raw",
+    "request.trailers",
+    "response.headers",
+    "response.body",
+    "response.body.raw",
+    "response.trailers",
+    "error",
+    "flow.json",
+    "query.json",
+    "answer.json",
+    "messages/0001-client.txt",
+    "messages/0001.5-server.bin",
+    "messages/9-server.txt",
+    "summary.json",
+)
+LINES = (
+    b"GET http://example.com/ HTTP/1.1",
+    b"HTTP/1.1 200 OK",
+    b"Content-Length: 5",
+    b"Content-Encoding: gzip",
+    b"A: b",
+    b"",
+    b"x",
+    b"Transfer-Encoding: chunked",
+    b"CONNECT a:1 HTTP/1.1",
+    b"HTTP/2.0 404 ",
+    b"Content-Encoding: br, zstd",
+    b"\xff: \xfe",
+    b"POST /a HTTP/2.0",
+)
+TOLD = re.compile(
+    r"((?:request|response)\.[a-z.]+|(?:flow|query|answer)\.json|error|messages(?:/[^:]+)?)(:\d+)*: "
+    r"([a-z_0-9.]+: )?found .*"
+)
 
 
 @st.composite
 def change(draw):
     kind = draw(st.sampled_from(["remove", "write", "line", "drop line", "swap", "byte", "cut", "append", "json"]))
-    return kind, draw(st.sampled_from(NAMES)), draw(st.sampled_from(NAMES)), draw(st.integers(0, 2000)), draw(
-        st.one_of(st.sampled_from(LINES), octets))
+    return (
+        kind,
+        draw(st.sampled_from(NAMES)),
+        draw(st.sampled_from(NAMES)),
+        draw(st.integers(0, 2000)),
+        draw(st.one_of(st.sampled_from(LINES), octets)),
+    )
 
 
 # An edit that packs, for there are many that do not.
-body_edit = st.tuples(st.just("write"), st.sampled_from(["request.body", "response.body"]), st.just(""), st.just(0), octets)
+body_edit = st.tuples(
+    st.just("write"), st.sampled_from(["request.body", "response.body"]), st.just(""), st.just(0), octets
+)
 edits = st.one_of(st.lists(change(), min_size=1, max_size=6), st.lists(body_edit, min_size=1, max_size=2))
 
 
@@ -61,8 +99,20 @@ def apply(folder, kind, name, other, at, text):
         content += text
     elif kind == "json":
         # Another value where there was one.
-        values = [b"null", b"0", b"-1.5e3", b"true", b'""', b'"x"', b"[]", b"{}", b'{"bytes": "x"}', b"[[1, 2]]", b'{"int": "007"}']
-        places = [match.span(1) for match in re.finditer(rb': ([^\[{,\n]+)(?=[,\n])', content)]
+        values = [
+            b"null",
+            b"0",
+            b"-1.5e3",
+            b"true",
+            b'""',
+            b'"x"',
+            b"[]",
+            b"{}",
+            b'{"bytes": "x"}',
+            b"[[1, 2]]",
+            b'{"int": "007"}',
+        ]
+        places = [match.span(1) for match in re.finditer(rb": ([^\[{,\n]+)(?=[,\n])", content)]
         if places:
             start, end = places[at % len(places)]
             content = content[:start] + values[at % len(values)] + content[end:]
@@ -72,7 +122,9 @@ def apply(folder, kind, name, other, at, text):
 
 def is_fields(headers):
     return isinstance(headers, list) and all(
-        isinstance(field, list) and len(field) == 2 and all(isinstance(part, bytes) for part in field) for field in headers)
+        isinstance(field, list) and len(field) == 2 and all(isinstance(part, bytes) for part in field)
+        for field in headers
+    )
 
 
 def check_packed(record, folder):
@@ -93,7 +145,9 @@ def check_packed(record, folder):
         if body.exists() and not raw.exists() and not encodings:
             assert message["content"] == body.read_bytes()
             lengths = {value for name, value in message["headers"] if name.lower() == b"content-length"}
-            noted = f'"{side}.content"'.encode() in ((folder / "flow.json").read_bytes() if (folder / "flow.json").exists() else b"")
+            noted = f'"{side}.content"'.encode() in (
+                (folder / "flow.json").read_bytes() if (folder / "flow.json").exists() else b""
+            )
             assert noted or lengths <= {b"%d" % len(message["content"])}
 
 
@@ -102,7 +156,9 @@ def pack(*arguments):
 
 
 @given(flows(), edits)
-@settings(max_examples=int(os.environ.get("FLOWFS_EXAMPLES", 150)), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=int(os.environ.get("FLOWFS_EXAMPLES", 150)), deadline=None, suppress_health_check=list(HealthCheck)
+)
 def test_changes(state, changes):
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

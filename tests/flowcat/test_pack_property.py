@@ -11,19 +11,9 @@ from conftest import CAPTURES, CORPUS, FLOWCAT, flowcat
 from flow_strategy import flows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tnetstring import dumps
+from tnetstring import dumps, records
 
 VERSIONS = ("17", "18", "19", "20", "21")
-
-
-def records(text):
-    found, at = [], 0
-    while at < len(text):
-        colon = text.index(b":", at)
-        end = colon + 1 + int(text[at:colon]) + 1
-        found.append(text[at:end])
-        at = end
-    return found
 
 
 def run(*arguments):
@@ -34,7 +24,9 @@ def run(*arguments):
 
 
 @given(st.lists(flows(), min_size=1, max_size=3))
-@settings(max_examples=int(os.environ.get("FLOWFS_EXAMPLES", 100)), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=int(os.environ.get("FLOWFS_EXAMPLES", 100)), deadline=None, suppress_health_check=list(HealthCheck)
+)
 def test_generated_flows(states):
     texts = [dumps(state) for state in states]
     with tempfile.TemporaryDirectory() as name:
@@ -53,7 +45,11 @@ def of_corpus():
     found += CORPUS.iterdir() if CORPUS.is_dir() else []
     ends = (".mitm", ".har", ".zhar", ".gz")
     without = ("dumpfile-010.mitm", "no-capture.mitm", "empty.mitm", "garbage.mitm")
-    return sorted(path for path in found if path.name.endswith(ends) and ".expected." not in path.name and path.name not in without)
+    return sorted(
+        path
+        for path in found
+        if path.name.endswith(ends) and ".expected." not in path.name and path.name not in without
+    )
 
 
 @pytest.mark.parametrize("path", of_corpus(), ids=lambda path: path.name)

@@ -32,10 +32,29 @@ def states(text):
 def three_flows():
     """An ordinary page, an upload, a chat."""
     messages = [[1, True, b"hello", 1700000009.0, False, False], [1, False, b"HELLO", 1700000009.5, False, False]]
-    chat = {"messages": messages, "closed_by_client": True, "close_code": 1000, "close_reason": "", "timestamp_end": 1700000010.0}
+    chat = {
+        "messages": messages,
+        "closed_by_client": True,
+        "close_code": 1000,
+        "close_reason": "",
+        "timestamp_end": 1700000010.0,
+    }
     return [
-        http_flow(1, response={"content": BODY, "headers": [[b"Content-Type", b"text/plain"], [b"Content-Length", b"%d" % len(BODY)]]}),
-        http_flow(2, request={"method": b"POST", "content": b"up", "headers": [[b"Host", b"example.com"], [b"Content-Length", b"2"]]}),
+        http_flow(
+            1,
+            response={
+                "content": BODY,
+                "headers": [[b"Content-Type", b"text/plain"], [b"Content-Length", b"%d" % len(BODY)]],
+            },
+        ),
+        http_flow(
+            2,
+            request={
+                "method": b"POST",
+                "content": b"up",
+                "headers": [[b"Host", b"example.com"], [b"Content-Length", b"2"]],
+            },
+        ),
         http_flow(3, websocket=chat),
     ]
 
@@ -58,7 +77,9 @@ class Staged:
         """Mounts, or mounts anew."""
         if hasattr(self, "mounted"):
             self.mounted.end()
-            self.mounted = self.mount_at(self.capture, options=["--staging", self.backing, *self.options], path=self.mounted.path)
+            self.mounted = self.mount_at(
+                self.capture, options=["--staging", self.backing, *self.options], path=self.mounted.path
+            )
         else:
             self.mounted = self.mount_at(self.capture, options=["--staging", self.backing, *self.options])
         self.root = self.mounted.staging
@@ -86,7 +107,9 @@ class Staged:
     def pack(self):
         """NAME.mitm as it is now: the same that flowcat packs of the folder behind it."""
         found = self.flow_file.read_bytes()
-        version = self.options[self.options.index("--format-version") + 1] if "--format-version" in self.options else "21"
+        version = (
+            self.options[self.options.index("--format-version") + 1] if "--format-version" in self.options else "21"
+        )
         expected = flowcat("-s", "--format-version", version, "--pack", self.backing / self.name, codes=(0, 4))
         assert found == expected
         assert self.flow_file.stat().st_size == len(found)

@@ -14,11 +14,34 @@ from conftest import LONGER, wait_until
 from staged import FLOWCAT, Staged
 
 SETS = ("one", "two", "three")
-FILES = ("request.headers", "response.headers", "request.body", "response.body", "response.body.raw", "response.trailers", "error",
-         "flow.json", "messages/0001-client.txt", "messages/2-server.bin", "notes.txt", ".hidden", "response.body~")
-CONTENTS = (b"GET http://example.com/a HTTP/1.1\nHost: example.com\n", b"GET http://example.com/b HTTP/1.1\nHost: example.com\n",
-            b"HTTP/1.1 200 OK\nContent-Length: 5\n", b"HTTP/1.1 404 OK\nContent-Length: 5\n", b"hello", b"HELLO", b"", b"no line of any kind\n",
-            b"A: b\n", b"{}", b"longer " * 3000)
+FILES = (
+    "request.headers",
+    "response.headers",
+    "request.body",
+    "response.body",
+    "response.body.raw",
+    "response.trailers",
+    "error",
+    "flow.json",
+    "messages/0001-client.txt",
+    "messages/2-server.bin",
+    "notes.txt",
+    ".hidden",
+    "response.body~",
+)
+CONTENTS = (
+    b"GET http://example.com/a HTTP/1.1\nHost: example.com\n",
+    b"GET http://example.com/b HTTP/1.1\nHost: example.com\n",
+    b"HTTP/1.1 200 OK\nContent-Length: 5\n",
+    b"HTTP/1.1 404 OK\nContent-Length: 5\n",
+    b"hello",
+    b"HELLO",
+    b"",
+    b"no line of any kind\n",
+    b"A: b\n",
+    b"{}",
+    b"longer " * 3000,
+)
 EXCHANGE = 2
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,7 +63,12 @@ class Chaos:
         return [self.root / name for name in SETS if (self.root / name).is_dir()]
 
     def flows(self):
-        return [path.parent for each in self.sets() for path in each.rglob("*") if path.name in ("request.headers", "flow.json")]
+        return [
+            path.parent
+            for each in self.sets()
+            for path in each.rglob("*")
+            if path.name in ("request.headers", "flow.json")
+        ]
 
     def any_flow(self):
         return self.random.choice(self.flows() or [self.root / "one"])

@@ -14,9 +14,21 @@ from conftest import CAPTURES, wait_until
 from staged import BODY, Staged, flowcat, states, three_flows
 from tnetstring import http_flow
 
-OF_A_SET = {"flows.har": "har", "flows.jsonl": "jsonl", "flows.csv": "csv", "stats.txt": "stats", "stats.json": "stats_json",
-            "flows.mitm": "mitm"}
-OF_A_FLOW = {"curl": "curl", "httpie": "httpie", "raw": "raw", "raw_request": "raw_request", "raw_response": "raw_response"}
+OF_A_SET = {
+    "flows.har": "har",
+    "flows.jsonl": "jsonl",
+    "flows.csv": "csv",
+    "stats.txt": "stats",
+    "stats.json": "stats_json",
+    "flows.mitm": "mitm",
+}
+OF_A_FLOW = {
+    "curl": "curl",
+    "httpie": "httpie",
+    "raw": "raw",
+    "raw_request": "raw_request",
+    "raw_response": "raw_response",
+}
 
 
 @pytest.fixture
@@ -26,7 +38,11 @@ def fix(mount, tmp_path):
 
 def stream_flow(kind, number):
     state = {key: value for key, value in http_flow(number).items() if key not in ("request", "response", "websocket")}
-    return {**state, "type": kind, "messages": [[True, b"ping", 1700000020.0 + number], [False, b"\0pong", 1700000021.0 + number]]}
+    return {
+        **state,
+        "type": kind,
+        "messages": [[True, b"ping", 1700000020.0 + number], [False, b"\0pong", 1700000021.0 + number]],
+    }
 
 
 def forms(folder, capture, names, more=()):
@@ -74,7 +90,9 @@ def test_order(fix):
     told["request"]["timestamp_start"] = 7
     (fix.set / "z" / "flow.json").write_text(json.dumps(told))
     times["z"] = 7
-    assert [state["comment"] for state in fix.states()] == sorted(times, key=lambda name: (times[name], name.split("/")))
+    assert [state["comment"] for state in fix.states()] == sorted(
+        times, key=lambda name: (times[name], name.split("/"))
+    )
     os.rename(fix.set / "a", fix.set / "c")
     assert [state["comment"] for state in fix.states()] == ["first", "B", "a-b", "b/1", "b/2", "a", "z", "last"]
 
@@ -90,7 +108,10 @@ def test_forms_of_a_set(fix):
     assert ".flowfs" not in os.listdir(fix.set)
     assert set(os.listdir(fix.set / ".flowfs")) == {*OF_A_SET, "flows.mitm.gz"}
     lines = [json.loads(line) for line in (fix.set / ".flowfs" / "flows.jsonl").read_text().splitlines()]
-    assert [(line["method"], line["status"], line["comment"]) for line in lines] == [("PATCH", 418, ""), ("POST", 200, "edited")]
+    assert [(line["method"], line["status"], line["comment"]) for line in lines] == [
+        ("PATCH", 418, ""),
+        ("POST", 200, "edited"),
+    ]
 
 
 def test_forms_of_a_flow(fix):
@@ -141,7 +162,8 @@ def test_versions(mount, tmp_path, version):
     found = fix.states()
     assert {state["version"] for state in found} == {int(version)} and len(found) == len(flows)
     assert sorted(found, key=lambda state: state["id"]) == sorted(
-        states(flowcat("--format-version", version, fix.capture)), key=lambda state: state["id"])
+        states(flowcat("--format-version", version, fix.capture)), key=lambda state: state["id"]
+    )
     # Edits, too, and what is made of it elsewhere.
     fix.body.write_bytes(b"edited")
     assert fix.content() == b"edited"
@@ -232,7 +254,9 @@ def test_many_sets(fix):
     """Sets are apart from each other, and stand in the listing with what is made of them."""
     for number in range(1, 30):
         (fix.root / f"set {number}" / "one").mkdir(parents=True)
-        (fix.root / f"set {number}" / "one" / "request.headers").write_text(f"GET http://example.com/{number} HTTP/1.1\n" if number % 5 else "x")
+        (fix.root / f"set {number}" / "one" / "request.headers").write_text(
+            f"GET http://example.com/{number} HTTP/1.1\n" if number % 5 else "x"
+        )
     names = os.listdir(fix.root)
     for number in range(1, 30):
         assert f"set {number}" in names
@@ -265,7 +289,11 @@ def test_flow_files_of_others_are_kept(fix):
     (fix.root / "mine" / "request.headers").write_text("GET http://example.com/ HTTP/1.1\n")
     assert states((fix.root / "mine.mitm").read_bytes())[0]["request"]["method"] == b"GET"
     assert (fix.root / "mine.mitm~").read_bytes() == b"precious"
-    for attempt in (lambda path: path.write_bytes(b""), lambda path: path.unlink(), lambda path: os.rename(path, fix.root / "x")):
+    for attempt in (
+        lambda path: path.write_bytes(b""),
+        lambda path: path.unlink(),
+        lambda path: os.rename(path, fix.root / "x"),
+    ):
         with pytest.raises(OSError) as caught:
             attempt(fix.root / "mine.mitm")
         assert caught.value.errno == errno.EROFS
@@ -276,7 +304,11 @@ def test_a_flow_from_nothing(mount, tmp_path):
     (fix.set / "new").mkdir()
     (fix.set / "new" / "request.headers").write_text("GET http://example.com/ HTTP/1.1\n")
     made = fix.flows()[-1]
-    assert (made.request.url, made.request.headers["host"], made.response) == ("http://example.com/", "example.com", None)
+    assert (made.request.url, made.request.headers["host"], made.response) == (
+        "http://example.com/",
+        "example.com",
+        None,
+    )
     (fix.set / "new" / "response.headers").write_text("HTTP/1.1 200\n")
     (fix.set / "new" / "response.body").write_bytes(BODY)
     made = fix.flows()[-1]

@@ -37,7 +37,9 @@ def fix(mount, tmp_path):
 
 def mitmdump(folder, *arguments, **options):
     command = ["mitmdump", "--ssl-insecure", "--set", f"confdir={folder / 'mitmproxy'}", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **options)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **options
+    )
 
 
 def replay(fix):
@@ -73,9 +75,27 @@ def record(folder, server):
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     wait_until(listens, 40)
-    subprocess.run(["curl", "-sS", "-o", "/dev/null", "--noproxy", "", "-x", f"http://127.0.0.1:{port}", "-H", "X-Token: secret",
-                    "-H", "Content-Type: application/json", "-d", '{"user": "jane"}', f"http://127.0.0.1:{server.port}/api/users?page=1"],
-                   check=True, timeout=30)
+    subprocess.run(
+        [
+            "curl",
+            "-sS",
+            "-o",
+            "/dev/null",
+            "--noproxy",
+            "",
+            "-x",
+            f"http://127.0.0.1:{port}",
+            "-H",
+            "X-Token: secret",
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            '{"user": "jane"}',
+            f"http://127.0.0.1:{server.port}/api/users?page=1",
+        ],
+        check=True,
+        timeout=30,
+    )
     proxy.terminate()
     proxy.communicate(timeout=30)
     assert capture.stat().st_size > 0
@@ -113,18 +133,43 @@ def test_edits_of_many_kinds(fix, server):
     """One flow for each, replayed in the order of their times."""
     packed = gzip.compress(b"before", mtime=0)
     host = [b"Host", b"127.0.0.1:%d" % server.port]
-    staged = fix([
-        to_server(server, 1),
-        to_server(server, 2, request={"headers": [host, [b"A", b"1"], [b"B", b"2"], [b"A", b"3"]]}),
-        to_server(server, 3, request={"method": b"PUT", "content": packed, "headers": [
-            host, [b"Content-Encoding", b"gzip"], [b"Content-Length", b"%d" % len(packed)]]}),
-        to_server(server, 4, request={"method": b"POST", "content": b"before", "headers": [host, [b"Transfer-Encoding", b"chunked"]]}),
-        to_server(server, 5, request={"method": b"POST", "content": b"before", "headers": [host, [b"Content-Length", b"6"]]}),
-        to_server(server, 6, error={"msg": "the server was down", "timestamp": 1700000006.9}),
-    ])
-    (staged.flow(1) / "request.headers").write_bytes(b"DELETE http://127.0.0.1:%d/edited?q=%%20 HTTP/1.1\nHost: 127.0.0.1\n" % server.port)
+    staged = fix(
+        [
+            to_server(server, 1),
+            to_server(server, 2, request={"headers": [host, [b"A", b"1"], [b"B", b"2"], [b"A", b"3"]]}),
+            to_server(
+                server,
+                3,
+                request={
+                    "method": b"PUT",
+                    "content": packed,
+                    "headers": [host, [b"Content-Encoding", b"gzip"], [b"Content-Length", b"%d" % len(packed)]],
+                },
+            ),
+            to_server(
+                server,
+                4,
+                request={
+                    "method": b"POST",
+                    "content": b"before",
+                    "headers": [host, [b"Transfer-Encoding", b"chunked"]],
+                },
+            ),
+            to_server(
+                server,
+                5,
+                request={"method": b"POST", "content": b"before", "headers": [host, [b"Content-Length", b"6"]]},
+            ),
+            to_server(server, 6, error={"msg": "the server was down", "timestamp": 1700000006.9}),
+        ]
+    )
+    (staged.flow(1) / "request.headers").write_bytes(
+        b"DELETE http://127.0.0.1:%d/edited?q=%%20 HTTP/1.1\nHost: 127.0.0.1\n" % server.port
+    )
     headers = (staged.flow(2) / "request.headers").read_bytes().split(b"\n")
-    (staged.flow(2) / "request.headers").write_bytes(b"\n".join([headers[0], headers[1], headers[4], b"x-K\xf6ln: \xff K\xf6ln", headers[2], b""]))
+    (staged.flow(2) / "request.headers").write_bytes(
+        b"\n".join([headers[0], headers[1], headers[4], b"x-K\xf6ln: \xff K\xf6ln", headers[2], b""])
+    )
     (staged.flow(3) / "request.body").write_bytes(b"after, " * 99)
     (staged.flow(4) / "request.body").write_bytes(b"after, " * 9999)
     (staged.flow(5) / "request.body").unlink()
@@ -133,15 +178,30 @@ def test_edits_of_many_kinds(fix, server):
     (staged.flow(6) / "response.body").unlink()
     made = staged.set / "made"
     made.mkdir()
-    (made / "request.headers").write_text(f"POST http://127.0.0.1:{server.port}/made HTTP/1.1\nContent-Encoding: deflate\n")
+    (made / "request.headers").write_text(
+        f"POST http://127.0.0.1:{server.port}/made HTTP/1.1\nContent-Encoding: deflate\n"
+    )
     (made / "request.body").write_text("made by hand")
     replay(staged)
     sent = server.requests
     assert [request.line.split()[:2] for request in sent] == [
-        [b"DELETE", b"/edited?q=%20"], [b"GET", b"/2"], [b"PUT", b"/3"], [b"POST", b"/4"], [b"POST", b"/5"], [b"GET", b"/6"], [b"POST", b"/made"]]
+        [b"DELETE", b"/edited?q=%20"],
+        [b"GET", b"/2"],
+        [b"PUT", b"/3"],
+        [b"POST", b"/4"],
+        [b"POST", b"/5"],
+        [b"GET", b"/6"],
+        [b"POST", b"/made"],
+    ]
     assert sent[0].get(b"host") == [b"127.0.0.1"]
-    assert [field for field in sent[1].fields if field[0] != b"Host"] == [(b"A", b"3"), (b"x-K\xf6ln", b"\xff K\xf6ln"), (b"A", b"1")]
-    assert gzip.decompress(sent[2].body) == b"after, " * 99 and sent[2].get(b"content-length") == [b"%d" % len(sent[2].body)]
+    assert [field for field in sent[1].fields if field[0] != b"Host"] == [
+        (b"A", b"3"),
+        (b"x-K\xf6ln", b"\xff K\xf6ln"),
+        (b"A", b"1"),
+    ]
+    assert gzip.decompress(sent[2].body) == b"after, " * 99 and sent[2].get(b"content-length") == [
+        b"%d" % len(sent[2].body)
+    ]
     assert sent[3].body == b"after, " * 9999 and sent[3].get(b"content-length") == []
     assert sent[4].body == b"" and sent[4].get(b"content-length") == [b"0"]
     assert zlib.decompress(sent[6].body) == b"made by hand"
@@ -153,7 +213,9 @@ def test_over_tls(fix, tmp_path):
     server = Recorder(certificate(tmp_path))
     server.start()
     staged = fix([http_flow(1, request={"host": "127.0.0.1", "port": 1})])
-    (staged.flow(1) / "request.headers").write_text(f"GET https://127.0.0.1:{server.port}/secret HTTP/1.1\nHost: edited.example\n")
+    (staged.flow(1) / "request.headers").write_text(
+        f"GET https://127.0.0.1:{server.port}/secret HTTP/1.1\nHost: edited.example\n"
+    )
     replay(staged)
     sent = server.take()
     assert (sent.line, sent.get(b"host")) == (b"GET /secret HTTP/1.1", [b"edited.example"])
@@ -213,9 +275,18 @@ def test_over_http2(fix, tmp_path):
     server = Http2Server(certificate(tmp_path))
     server.start()
     site = b"127.0.0.1:%d" % server.port
-    flow = to_server(server, 1, request={
-        "http_version": b"HTTP/2.0", "scheme": b"https", "authority": site, "method": b"POST", "content": b"before",
-        "headers": [[b"user-agent", b"test"], [b"content-length", b"6"]]})
+    flow = to_server(
+        server,
+        1,
+        request={
+            "http_version": b"HTTP/2.0",
+            "scheme": b"https",
+            "authority": site,
+            "method": b"POST",
+            "content": b"before",
+            "headers": [[b"user-agent", b"test"], [b"content-length", b"6"]],
+        },
+    )
     flow["client_conn"].update(alpn=b"h2", alpn_offers=[b"h2"], tls=True, timestamp_tls_setup=1700000000.2)
     flow["server_conn"].update(alpn=b"h2", alpn_offers=[b"h2"], tls=True, timestamp_tls_setup=1700000000.3)
     staged = fix([flow])

@@ -25,7 +25,9 @@ def need(program):
 
 def run(*command, **options):
     need(command[0])
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, stdin=subprocess.DEVNULL, **options).stdout
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=60, stdin=subprocess.DEVNULL, **options
+    ).stdout
 
 
 @pytest.fixture
@@ -43,8 +45,17 @@ def shell(script):
 
 
 def vim(*settings):
-    return in_place([*VIM, "-es", *[word for setting in settings for word in ("-c", f"set {setting}")],
-                     "-c", "%s/hello/goodbye/", "-c", "wq"])
+    return in_place(
+        [
+            *VIM,
+            "-es",
+            *[word for setting in settings for word in ("-c", f"set {setting}")],
+            "-c",
+            "%s/hello/goodbye/",
+            "-c",
+            "wq",
+        ]
+    )
 
 
 def nano(*options):
@@ -257,14 +268,18 @@ def test_copies_out(fix, tmp_path):
     run("rsync", "-a", f"{fix.set}/", tmp_path / "rsync")
     run("tar", "-cf", tmp_path / "all.tar", "-C", fix.set, ".")
     with tarfile.open(tmp_path / "all.tar") as tar:
-        tar.extractall(tmp_path / "tar", filter="fully_trusted") if hasattr(tarfile, "data_filter") else tar.extractall(tmp_path / "tar")
+        tar.extractall(tmp_path / "tar", filter="fully_trusted") if hasattr(tarfile, "data_filter") else tar.extractall(
+            tmp_path / "tar"
+        )
     for name in ("cp", "rsync", "tar"):
         folder = tmp_path / name
         assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == expected
     assert run("rsync", "-acn", "--itemize-changes", f"{fix.set}/", tmp_path / "cp") == ""
     run("mv", fix.set, tmp_path / "moved")
     assert not fix.set.exists() and not fix.flow_file.exists()
-    assert {path.relative_to(tmp_path / "moved") for path in (tmp_path / "moved").rglob("*") if path.is_file()} == set(expected)
+    assert {path.relative_to(tmp_path / "moved") for path in (tmp_path / "moved").rglob("*") if path.is_file()} == set(
+        expected
+    )
 
 
 def test_rsync_follows_a_folder(fix, tmp_path):
@@ -329,7 +344,11 @@ def test_following_errors(fix):
     headers = fix.flow(2) / "request.headers"
     correct = headers.read_bytes()
     headers.write_bytes(b"first mistake\n")
-    tail = subprocess.Popen(["tail", "-F", "-s", "0.1", "--max-unchanged-stats=1", "-n", "+1", fix.errors], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    tail = subprocess.Popen(
+        ["tail", "-F", "-s", "0.1", "--max-unchanged-stats=1", "-n", "+1", fix.errors],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         assert b"first mistake" in tail.stdout.readline()
         headers.write_bytes(b"second mistake\n")
@@ -357,8 +376,20 @@ def test_renaming_sets(fix):
 
 
 def git(folder, *arguments):
-    return run("git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "init.defaultBranch=main",
-               "-c", f"safe.directory={folder}", "-C", folder, *arguments)
+    return run(
+        "git",
+        "-c",
+        "user.name=Test",
+        "-c",
+        "user.email=test@example.com",
+        "-c",
+        "init.defaultBranch=main",
+        "-c",
+        f"safe.directory={folder}",
+        "-C",
+        folder,
+        *arguments,
+    )
 
 
 def test_git(fix):
@@ -411,11 +442,19 @@ def test_a_mistake_is_told_and_mended(fix):
     os.sync()
     headers = fix.flow(2) / "request.headers"
     correct = headers.read_bytes()
-    for bad, place, found in ((b"POST\n", 1, "POST"), (correct + b"no field\n", 4, "no field"), (b"", 1, "an empty file")):
+    for bad, place, found in (
+        (b"POST\n", 1, "POST"),
+        (correct + b"no field\n", 4, "no field"),
+        (b"", 1, "an empty file"),
+    ):
         headers.write_bytes(bad)
         refuses(fix.flow_file, errno.EBADMSG)
         told = fix.errors.read_text()
-        assert told.startswith(f"{headers.relative_to(fix.set)}:{place}: found ") and found in told and ", expected " in told
+        assert (
+            told.startswith(f"{headers.relative_to(fix.set)}:{place}: found ")
+            and found in told
+            and ", expected " in told
+        )
         assert told.count("\n") == 1
         assert fix.errors.name in os.listdir(fix.root) and fix.flow_file.name not in os.listdir(fix.root)
         with pytest.raises(OSError) as caught:
@@ -434,7 +473,9 @@ def test_all_mistakes_are_told(fix):
     for number in (1, 2, 3):
         (fix.flow(number) / "response.headers").write_bytes(b"no status\n")
     lines = fix.errors.read_text().splitlines()
-    assert [line.split(":")[0] for line in lines] == [f"{fix.flow(number).name}/response.headers" for number in (1, 2, 3)]
+    assert [line.split(":")[0] for line in lines] == [
+        f"{fix.flow(number).name}/response.headers" for number in (1, 2, 3)
+    ]
     (fix.flow(1) / "response.headers").write_bytes(b"HTTP/1.1 200 OK\nContent-Length: 12\n")
     assert len(fix.errors.read_text().splitlines()) == 2
     shutil.rmtree(fix.flow(2))

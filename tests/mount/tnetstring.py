@@ -57,6 +57,17 @@ def loads(data, place=0):
     return made, end + 1
 
 
+def records(data):
+    """The flows of a flow file, each as it is written."""
+    found, at = [], 0
+    while at < len(data):
+        colon = data.index(b":", at)
+        end = colon + 2 + int(data[at:colon])
+        found.append(data[at:end])
+        at = end
+    return found
+
+
 def read_flows(data):
     flows, place = [], 0
     while place < len(data):
