@@ -128,38 +128,58 @@ bool convert_append_csv(struct flowdir *directory, struct buffer *out, struct fl
     return !out->failed || flow_error_memory(error);
 }
 
-static void append_right(struct buffer *out, const char *text, size_t width)
+/* The quotient, rounded to the nearest; of two that are as near, the even one. */
+static uint64_t divide(uint64_t number, uint64_t divisor)
 {
-    for (size_t size = strlen(text); size < width; size++)
-        buffer_append_byte(out, ' ');
-    buffer_append_text(out, text);
+    uint64_t quotient = number / divisor;
+    uint64_t rest = number % divisor;
+    return quotient + (2 * rest > divisor || (2 * rest == divisor && quotient % 2));
 }
 
-/* At most five characters: 999, 1.2k, 35M. */
+/* The number, up to `digits` long, to the right of a column. */
+static void append_right(struct buffer *out, uint64_t number, unsigned width)
+{
+    uint64_t limit = 10;
+    for (unsigned digits = 1; digits < width; digits++, limit *= 10)
+        if (number < limit)
+            buffer_append_byte(out, ' ');
+    buffer_append_unsigned(out, number);
+}
+
+/* Five characters: 999, 1.2k, 35M. */
 static void append_short_size(struct buffer *out, uint64_t size)
 {
     static const char units[] = " kMGTPE";
-    double number = (double)size;
-    size_t unit = 0;
-    for (; number >= 999.5 && unit + 2 < sizeof units; unit++)
-        number /= 1000;
-    char text[16];
-    snprintf(text, sizeof text, unit && number < 9.95 ? "%.1f%c" : "%.0f%c", number, units[unit]);
-    append_right(out, text, 5);
+    uint64_t unit = 1;
+    size_t number = 0;
+    for (; size / unit >= 1000 || divide(size, unit) >= 1000; number++)
+        unit *= 1000;
+    if (!number) {
+        append_right(out, size, 4);
+    } else if (size < unit * 10 && divide(size, unit / 10) < 100) {
+        append_right(out, divide(size, unit / 10) / 10, 2);
+        buffer_append_byte(out, '.');
+        buffer_append_unsigned(out, divide(size, unit / 10) % 10);
+    } else {
+        append_right(out, divide(size, unit), 4);
+    }
+    buffer_append_byte(out, (uint8_t)units[number]);
 }
 
 static void append_short_duration(struct buffer *out, const struct flow *flow)
 {
     int64_t duration;
     char text[24] = "";
-    if (flow_duration(flow, &duration)) {
-        double milliseconds = (double)duration / 1000;
-        if (milliseconds < 9999.5)
-            snprintf(text, sizeof text, "%.0fms", milliseconds);
-        else
-            snprintf(text, sizeof text, "%.0fs", milliseconds / 1000);
+    bool known = flow_duration(flow, &duration);
+    if (known && duration >= 0 && duration < 9999500) {
+        append_right(out, divide((uint64_t)duration, 1000), 5);
+        buffer_append_text(out, "ms");
+        return;
     }
-    append_right(out, text, 7);
+    if (known)
+        snprintf(text, sizeof text, duration < 0 ? "%.0fms" : "%.0fs",
+                 (double)duration / (duration < 0 ? 1e3 : 1e6));
+    buffer_printf(out, "%7s", text);
 }
 
 /* 2025-01-31 10:22:05.123 */

@@ -39,8 +39,14 @@ struct value *value_bool(struct arena *arena, bool boolean)
 struct value *value_int(struct arena *arena, int64_t number)
 {
     char text[24];
-    int length = snprintf(text, sizeof text, "%" PRId64, number);
-    struct bytes digits = arena_copy(arena, bytes_make(text, (size_t)length));
+    size_t at = sizeof text;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    do
+        text[--at] = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (number < 0)
+        text[--at] = '-';
+    struct bytes digits = arena_copy(arena, bytes_make(text + at, sizeof text - at));
     return digits.data ? make_string(arena, VALUE_INT, digits) : NULL;
 }
 

@@ -155,23 +155,28 @@ void ll_rename(fuse_req_t request, fuse_ino_t parent, const char *name, fuse_ino
         fuse_reply_err(request, EROFS);
 }
 
+/* mapped: the pages were written through a mapping, and the kernel still shows them to all. */
+static void refuse_write(fuse_req_t request, struct ll_mount *mount, fuse_ino_t inode, bool mapped)
+{
+    fuse_reply_err(request, EROFS);
+    if (mapped)
+        ll_refuse_pages(mount, inode);
+}
+
 void ll_write(fuse_req_t request, fuse_ino_t inode, const char *data, size_t size, off_t offset,
               struct fuse_file_info *info)
 {
     struct ll_mount *mount = ll_begin(request, size);
     struct flow_error error = {0};
-    if (!stage_is_node(inode)) {
-        bool mapped = info->writepage;
-        fuse_reply_err(request, EROFS);
-        if (mapped)
-            ll_refuse_pages(mount, inode);
-        return;
-    }
-    struct stage_early early;
-    int64_t written = stage_write(mount->stage, ll_stage_node(mount, inode), data, size,
-                                  (uint64_t)offset, &early, &error);
+    struct stage_early early = {.descriptor = -1};
+    int64_t written = -1;
+    if (stage_is_node(inode))
+        written = stage_write(mount->stage, ll_stage_node(mount, inode), data, size,
+                              (uint64_t)offset, &early, &error);
     if (written >= 0)
         fuse_reply_write(request, (size_t)written);
+    else if (!stage_is_node(inode) || error.code == EROFS)
+        refuse_write(request, mount, inode, info->writepage);
     else
         fuse_reply_err(request, error.code);
     stage_write_early(&early);

@@ -139,7 +139,8 @@ void sets_removed(struct sets *sets, const char *set);
 bool sets_renamed(struct sets *sets, const char *from, const char *to, struct sets_moved *moved,
                   struct flow_error *error);
 
-/* RENAME_EXCHANGE in the staging folder; moved: of both names. Both are packed anew. */
+/* RENAME_EXCHANGE in the staging folder; moved: of both names. What each holds now is seen at the
+ * next look. */
 bool sets_exchanged(struct sets *sets, const char *one, const char *other,
                     struct sets_moved moved[2], struct flow_error *error);
 

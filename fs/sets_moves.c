@@ -118,14 +118,13 @@ bool sets_exchanged(struct sets *sets, const char *one, const char *other,
 {
     const char *names[] = {one, other};
     bool done = true;
-    retire(sets, one);
-    retire(sets, other);
     for (int i = 0; i < 2; i++) {
         moved[i] = (struct sets_moved){0};
+        /* What has changed in a set is seen at the next look, as after any other change. */
         if (is_set(sets, names[i]))
             done = clear_way(sets, names[i], &moved[i], error) && done;
-        else if (sets_is_name(names[i]))
-            remove_derived(sets, names[i]);
+        else
+            sets_removed(sets, names[i]);
     }
     sets_touch(sets);
     return done;

@@ -155,6 +155,18 @@ def test_stats_agree_with_a_second_count():
     assert b"21" in flowcat("-t", "stats", SAMPLE).stdout.splitlines()[0]
 
 
+def test_list_is_short_and_right(tmp_path):
+    sizes = {0: "0", 999: "999", 1000: "1.0k", 1150: "1.2k", 9949: "9.9k", 9950: "10k", 10_500: "10k",
+             999_499: "999k", 999_500: "1.0M", 3_449_000: "3.4M"}
+    times = {0.0: "0ms", 0.0004: "0ms", 0.0006: "1ms", 9.999: "9999ms", 9.9996: "10s", 75.0: "75s"}
+    flows = [http_flow(1, response={"content": bytes(size), "timestamp_end": 1700000001.5}) for size in sizes]
+    flows += [http_flow(1, response={"timestamp_end": 1700000001.5 + time}) for time in times]
+    rows = [line.split() for line in
+            flowcat("-t", "list", write(tmp_path / "a.mitm", *flows)).stdout.decode().splitlines()]
+    assert [row[4] for row in rows][:len(sizes)] == list(sizes.values())
+    assert [row[5] for row in rows][len(sizes):] == list(times.values())
+
+
 def test_list_holds_no_orders_to_a_terminal(tmp_path):
     path = write(tmp_path / "a.mitm", http_flow(1, request={"path": b"/\x1b[31mred\n"}))
     line = flowcat("-t", "list", path).stdout

@@ -56,6 +56,29 @@ def edit(fix):
     yield
 
 
+def test_order(fix):
+    """By start time, then by the folder's path, name by name."""
+    times = {"b/2": 5.0, "b/1": 5.0, "a": 5.0, "a-b": 5.0, "z": 1.5, "B": 5.0, "last": 1e10, "first": 0.25}
+    shutil.rmtree(fix.flow(1))
+    shutil.rmtree(fix.flow(2))
+    shutil.rmtree(fix.flow(3))
+    for name, time in times.items():
+        shutil.copytree(fix.mounted.flows()[0], fix.set / name, copy_function=shutil.copyfile)
+        told = json.loads((fix.set / name / "flow.json").read_text())
+        told["request"]["timestamp_start"] = time
+        told["comment"] = name
+        (fix.set / name / "flow.json").write_text(json.dumps(told))
+    expected = sorted(times, key=lambda name: (times[name], name.split("/")))
+    assert [state["comment"] for state in fix.states()] == expected
+    told = json.loads((fix.set / "z" / "flow.json").read_text())
+    told["request"]["timestamp_start"] = 7
+    (fix.set / "z" / "flow.json").write_text(json.dumps(told))
+    times["z"] = 7
+    assert [state["comment"] for state in fix.states()] == sorted(times, key=lambda name: (times[name], name.split("/")))
+    os.rename(fix.set / "a", fix.set / "c")
+    assert [state["comment"] for state in fix.states()] == ["first", "B", "a-b", "b/1", "b/2", "a", "z", "last"]
+
+
 def test_forms_of_a_set(fix):
     copy = fix.backing.parent / "fix.mitm"
     seen = set()

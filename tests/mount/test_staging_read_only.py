@@ -156,6 +156,9 @@ def test_nothing_else_can_be_written(mounted, captured):
             attempts |= in_a_directory(path, spare)
         elif not path.is_symlink():
             attempts |= on_a_file(path, spare)
+        # Queries are kept and let go by these two, which changes nothing that was captured.
+        for name in {"queries": ["mkdir"], "query": ["remove"]}.get(kind, []):
+            del attempts[name]
         for name, attempt in attempts.items():
             if (kind, name) in SAVED_QUERIES:
                 continue
@@ -209,9 +212,10 @@ def test_open_files_of_the_tree(mounted):
     assert path.read_bytes()[0] != 0
 
 
-def test_a_mapping_does_not_change_what_others_read(mounted):
+@pytest.mark.parametrize("kind", ["file", "derived"])
+def test_a_mapping_does_not_change_what_others_read(mounted, kind):
     """The kernel lets a mapping be written before it asks; what came of that goes when we have said no."""
-    path = places(mounted)["file"]
+    path = mounted.staging / "set.mitm" if kind == "derived" else places(mounted)["file"]
     before = path.read_bytes()
     with open(path, "r+b") as file:
         with mmap.mmap(file.fileno(), 0) as mapped:

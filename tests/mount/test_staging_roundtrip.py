@@ -1,6 +1,7 @@
 """What plain tools copy out of the mount into a set is packed to the flow's own record: of every capture there
 is, and of flows with whatever is odd about them."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -12,10 +13,13 @@ from conftest import CAPTURES, CORPUS, LONGER, Mount
 from flow_strategy import flows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mitmproxy.io import FlowReader
 from staged import flowcat
 from tnetstring import dumps
 
 WITHOUT_FLOWS = ("dumpfile-010.mitm", "no-capture.mitm", "empty.mitm", "garbage.mitm")
+# A type that nobody knows, and metadata that only newer ones take.
+NOT_FOR_OLD_MITMPROXY = ("unknown-type.mitm", "all-types-21.mitm")
 COPIES = ("cp -r", "cp -a", "rsync -a", "tar")
 
 
@@ -40,11 +44,9 @@ def copy(command, source, target):
     target.mkdir()
     hosts = [path for path in source.iterdir() if path.name[0] not in "@."]
     if command == "tar":
-        names = " ".join(f"'./{path.name}'" for path in hosts)
         subprocess.run(["tar", "-cf", f"{target}.tar", "-C", source, "--", *[f"./{path.name}" for path in hosts]], check=True, timeout=60)
         subprocess.run(["tar", "-xf", f"{target}.tar", "-C", target], check=True, timeout=60)
         os.unlink(f"{target}.tar")
-        assert names
     else:
         subprocess.run([*command.split(), "--", *hosts, f"{target}/"], check=True, timeout=60)
 
@@ -64,6 +66,9 @@ def test_every_capture(mount, tmp_path, path):
             copy(command, mounted.path, mounted.staging / command)
             assert records((mounted.staging / f"{command}.mitm").read_bytes()) == expected, command
         mounted.end()
+    if path.name not in NOT_FOR_OLD_MITMPROXY:
+        old = flowcat("--format-version", "17", newest, codes=(0, 4))
+        assert len(list(FlowReader(io.BytesIO(old)).stream())) == len(records(old))
 
 
 @given(st.lists(flows(), min_size=1, max_size=4))

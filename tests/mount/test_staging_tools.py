@@ -1,6 +1,7 @@
 """The tools that people edit with, on a set in staging: after each, NAME.mitm is at once what the edit means."""
 
 import errno
+import mmap
 import os
 import pty
 import select
@@ -121,6 +122,29 @@ def swap_file(path):
     swap.unlink()
 
 
+def mapped(path):
+    """The file is made longer and then written as memory."""
+    with open(path, "r+b") as file:
+        file.truncate(len(EDITED))
+        with mmap.mmap(file.fileno(), len(EDITED)) as memory:
+            memory[:] = EDITED
+            memory.flush()
+
+
+def without_a_name(path):
+    """A file that gets its name when it is whole; refused, as by many file systems, it is made beside it."""
+    try:
+        file = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o644)
+    except OSError as error:
+        assert error.errno in (errno.EOPNOTSUPP, errno.EISDIR)
+        write_and_rename(path)
+        return
+    os.write(file, EDITED)
+    path.unlink()
+    os.link(f"/proc/self/fd/{file}", path, follow_symlinks=True)
+    os.close(file)
+
+
 def exchange(path):
     beside = path.with_name("exchanged~")
     beside.write_bytes(EDITED)
@@ -161,6 +185,8 @@ EDITORS = {
     "truncate in place": truncate_in_place,
     "swap file": swap_file,
     "exchange": exchange,
+    "mapped": mapped,
+    "without a name": without_a_name,
 }
 
 
@@ -279,6 +305,42 @@ def test_moving_flows(fix):
     run("mv", fix.root / "other", fix.set)
     assert [state["request"]["path"] for state in fix.states()] == [b"/2"]
     assert not (fix.root / "other.mitm").exists()
+
+
+def test_links_between_sets(fix):
+    """A body that two sets have in common by a hard link is edited in both."""
+    shutil.copytree(fix.set, fix.root / "other", copy_function=os.link)
+    other = fix.root / "other" / fix.body.relative_to(fix.set)
+    assert os.stat(other).st_nlink == 2
+    fix.pack()
+    with open(other, "r+b") as file:
+        file.write(b"HELLO")
+    assert fix.content() == BODY.replace(b"hello", b"HELLO")
+    assert (fix.root / "other.mitm").read_bytes() == fix.pack()
+    fix.body.unlink()
+    assert fix.content() == b""
+    assert (fix.root / "other.mitm").read_bytes() != fix.pack()
+
+
+def test_following_errors(fix):
+    """tail -F, beside an editor."""
+    need("tail")
+    fix.pack()
+    headers = fix.flow(2) / "request.headers"
+    correct = headers.read_bytes()
+    headers.write_bytes(b"first mistake\n")
+    tail = subprocess.Popen(["tail", "-F", "-s", "0.1", "--max-unchanged-stats=1", "-n", "+1", fix.errors], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert b"first mistake" in tail.stdout.readline()
+        headers.write_bytes(b"second mistake\n")
+        assert b"second mistake" in tail.stdout.readline()
+        headers.write_bytes(correct)
+        fix.pack()
+        headers.write_bytes(b"third mistake\n")
+        assert b"third mistake" in tail.stdout.readline()
+    finally:
+        tail.kill()
+        tail.communicate()
 
 
 def test_renaming_sets(fix):

@@ -216,7 +216,7 @@ static void test_error_places(void **state)
         /* Nothing that is quoted moves a terminal's cursor. */
         {"(a \x1B)", 3, "found `?`, expected `)`"},
         {"(a \xC2\x9B)", 3, "found `??`, expected `)`"},
-        {"~u \"(?P=\x1B)\"", 8, "?"},
+        {"~u \"(?P=\x1B)\"", 8, "expected a group name"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct flow_error error = {0};

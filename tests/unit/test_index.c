@@ -38,8 +38,8 @@ static uint32_t add_at(struct index *index, struct bytes id, struct bytes host, 
 
 static uint32_t add(struct index *index, struct bytes id, struct bytes host)
 {
-    struct index_place place = {0, index_flow_count(index) + 1, index_flow_count(index) * 100, 100,
-                                INDEX_NONE, 21};
+    struct index_place place = {
+        0, index_flow_count(index) + 1, index_flow_count(index) * 100, 100, INDEX_NONE, 21};
     return add_at(index, id, host, 1.0, place);
 }
 
@@ -223,6 +223,7 @@ static void test_what_is_kept(void **state)
     assert_int_equal(flow->handshake, 0);
     assert_int_equal(flow->status, 404);
     assert_int_equal(flow->type, FLOW_HTTP);
+    assert_int_equal(flow->version, 21);
     assert_true(flow->is_websocket);
     assert_true(flow->start == 1700000000123456000);
     assert_bytes(index_string(index, flow->method), "PATCH");
@@ -235,10 +236,12 @@ static void test_what_is_kept(void **state)
         glance.timestamp_start = times[i].time;
         glance.target.method = bytes_make(long_method, i % 2 ? 64 : 65);
         glance.status_code = i % 2 ? 70000 : -1;
+        place.version = i % 2 ? 256 + 21 : -1;
         assert_true(index_add(index, &glance, &place, &error));
         flow = index_flow(index, (uint32_t)i + 1);
         assert_true(flow->start == times[i].start);
         assert_int_equal(flow->status, 0);
+        assert_int_equal(flow->version, 0);
         assert_int_equal(index_string(index, flow->method).size, i % 2 ? 64 : 0);
     }
     /* More methods than are kept: those that are, stay right. */

@@ -39,6 +39,8 @@ int __real_renameat2(int old_folder, const char *old, int new_folder, const char
                      unsigned flags);
 int __wrap_renameat2(int old_folder, const char *old, int new_folder, const char *new,
                      unsigned flags);
+int __real_fstatat64(int folder, const char *name, struct stat64 *status, int flags);
+int __wrap_fstatat64(int folder, const char *name, struct stat64 *status, int flags);
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 int __real_unlinkat(int folder, const char *name, int flags);
@@ -123,6 +125,19 @@ int __wrap_renameat2(int old_folder, const char *old, int new_folder, const char
     }
     int result = meets(true) ? -1 : __real_renameat2(old_folder, old, new_folder, new, flags);
     end_behind();
+    return result;
+}
+
+/* The clock of file times ticks every ten milliseconds. */
+static bool ticking;
+
+int __wrap_fstatat64(int folder, const char *name, struct stat64 *status, int flags)
+{
+    int result = __real_fstatat64(folder, name, status, flags);
+    if (result == 0 && ticking) {
+        status->st_mtim.tv_nsec -= status->st_mtim.tv_nsec % 10000000;
+        status->st_ctim.tv_nsec -= status->st_ctim.tv_nsec % 10000000;
+    }
     return result;
 }
 
@@ -313,6 +328,7 @@ static void test_no_room_for_errors(void **state)
         assert_int_equal(error.code, ENOSPC);
         fault = NO_FAULT;
         assert_false(folder_has(&staging, "fix.errors"));
+        assert_int_equal(staging_count(&staging, ".flowfs"), 1);
         assert_int_equal(sets_state_now(sets, "fix"), SETS_BROKEN);
     }
     assert_int_equal(staging_state(sets, "fix"), SETS_BROKEN);
@@ -321,6 +337,28 @@ static void test_no_room_for_errors(void **state)
     assert_spans(buffer_bytes(&file), buffer_bytes(&old));
     buffer_free(&old);
     buffer_free(&file);
+    staging_close(sets);
+    folder_close(&staging);
+}
+
+/* An edit within the tick in which the set was packed changes no time, nor any size. */
+static void test_edit_in_a_tick(void **state)
+{
+    (void)state;
+    struct folder staging;
+    open_two(&staging);
+    struct sets *sets = staging_open(&staging);
+    ticking = true;
+    for (int i = 0; i < 50; i++) {
+        char body[16];
+        snprintf(body, sizeof body, "%05d", i);
+        folder_write(&staging, "fix/1/response.body", bytes_of(body));
+        sets_touch(sets);
+        struct buffer pack = staging_pack(sets, "fix");
+        assert_non_null(memmem(pack.data, pack.size, body, 5));
+        buffer_free(&pack);
+    }
+    ticking = false;
     staging_close(sets);
     folder_close(&staging);
 }
@@ -356,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_no_room_for_errors),
+        cmocka_unit_test(test_edit_in_a_tick),
         cmocka_unit_test(test_simple_systems),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
