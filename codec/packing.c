@@ -1,6 +1,7 @@
 #include "packing.h"
 
 #include "json_parse.h"
+#include "record.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -243,6 +244,19 @@ double packing_time(const struct packing *packing, enum flowdir_file file)
     return (double)status.st_mtim.tv_sec + (double)status.st_mtim.tv_nsec / 1e9;
 }
 
+/* The first key that no flow file may have: JSON has forms for them all. */
+static const struct value *find_odd_key(const struct value *value)
+{
+    const struct value *found = NULL;
+    for (const struct value *child = value->first; child && !found; child = child->next)
+        if (child->key &&
+            (!value_is_string(child->key) || child->key->bytes.size > RECORD_LONG_STRING))
+            found = child->key;
+        else if (child->kind >= VALUE_LIST)
+            found = find_odd_key(child);
+    return found;
+}
+
 struct value *packing_read_json(const struct packing *packing, enum flowdir_file file,
                                 struct bytes *text)
 {
@@ -251,15 +265,18 @@ struct value *packing_read_json(const struct packing *packing, enum flowdir_file
     if (!packing_read(packing, file, text))
         return NULL;
     struct value *value = json_parse(*text, packing->arena, &found);
-    if (value && file == FLOWDIR_FLOW)
-        return value;
-    if (value && value->kind == VALUE_DICT)
+    const struct value *odd_key = value ? find_odd_key(value) : NULL;
+    if (value && !odd_key && (file == FLOWDIR_FLOW || value->kind == VALUE_DICT))
         return value;
     if (found.code == ENOMEM) {
         flow_error_memory(packing->error);
         return NULL;
     }
-    if (value)
+    if (odd_key)
+        flow_error_set(&found, EBADMSG, odd_key->offset,
+                       "found another key, expected text or bytes, at most %zu long",
+                       RECORD_LONG_STRING);
+    else if (value)
         flow_error_set(&found, EBADMSG, value->offset, "found another value, expected an object");
     place_in_json(place, file, *text, found.offset);
     flow_error_set(packing->error, EBADMSG, FLOW_ERROR_NO_OFFSET, "%s: %s", place, found.message);

@@ -113,8 +113,19 @@ def joined(folder):
     return b"\n".join(b"=== %s\n%s" % (str(path.relative_to(folder)).encode(), path.read_bytes()) for path in files)
 
 
+# What no line and no usual order holds: flow.json has it, and notes.
+lines = [[b"Host", b"a\nb"], [b"x y", b""], [b"Content-Length", b"7"]]
+odd_request = request(path=b"/\n", content=b"up", trailers=[[b"t", b"\0"]]) | {"headers": lines}
+odd_request = dict(reversed(odd_request.items()))
+odd = flow("http", request=odd_request, response=response(reason=b"\r", headers=zipped, content=b"no gzip"), websocket=None)
+odd |= {"flowfs": [1], "own": {b"1": 2, "dict": []}, "error": {"msg": "a\rb", "timestamp": 1}, "marked": None}
+odd_tcp = flow("tcp", messages=[[True, b"ping", 1.0], [False, "text", 2.0], "none", [0, b""]])
+odd_dns = flow("dns", request=query | {"id": b"1"}, response=[])
+odd_socket = flow("http", request=request(), response=None, websocket={"messages": [[1, True, "x", 1.0], [2, 0, b"y"]]})
+odd_flows = {"odd": odd, "odd-tcp": odd_tcp, "odd-dns": odd_dns, "odd-socket": odd_socket}
+
 with tempfile.TemporaryDirectory() as folder:
-    for name, state in flows.items():
+    for name, state in (flows | odd_flows).items():
         into = pathlib.Path(folder) / name
         into.mkdir()
         subprocess.run([sys.argv[1], "--unpack", into], input=tnetstring.dumps(state), check=True)

@@ -289,6 +289,21 @@ static void test_odd_files(void **state)
     folder_close(&folder);
 }
 
+/* JSON has a form for what is no key in a flow file. */
+static void test_keys(void **state)
+{
+    (void)state;
+    struct folder folder;
+    folder_open(&folder);
+    folder_write(&folder, "request.headers", SPAN("GET http://example.com/ HTTP/1.1\n"));
+    folder_write(&folder, "flow.json", SPAN("{\"metadata\": {\"a\": [{\"dict\": [[1, 2]]}]}}"));
+    assert_mistake(&folder, "flow.json:1:32: found another key, expected text or bytes, at most "
+                            "262144 long");
+    folder_edit(&folder, "flow.json", "[1, 2]", "[{\"bytes\": \"1\"}, 2]");
+    assert_member(&folder, "metadata.a.0.1", "2");
+    folder_close(&folder);
+}
+
 /* A file that takes no room on the disk, and would take all memory. */
 static void test_sparse(void **state)
 {
@@ -340,11 +355,11 @@ static void test_no_request(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_line),    cmocka_unit_test(test_more),
-        cmocka_unit_test(test_other_types), cmocka_unit_test(test_again),
-        cmocka_unit_test(test_mistakes),    cmocka_unit_test(test_odd_files),
-        cmocka_unit_test(test_sparse),      cmocka_unit_test(test_many_members),
-        cmocka_unit_test(test_no_request),
+        cmocka_unit_test(test_one_line),     cmocka_unit_test(test_more),
+        cmocka_unit_test(test_other_types),  cmocka_unit_test(test_again),
+        cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_odd_files),
+        cmocka_unit_test(test_sparse),       cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_many_members), cmocka_unit_test(test_no_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

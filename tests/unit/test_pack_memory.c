@@ -19,11 +19,15 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
 void *__real_reallocarray(void *memory, size_t count, size_t size);
 void __real_free(void *memory);
+void *__real_arena_alloc(struct arena *arena, size_t size);
+struct bytes __real_arena_copy(struct arena *arena, struct bytes text);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 void *__wrap_reallocarray(void *memory, size_t count, size_t size);
 void __wrap_free(void *memory);
+void *__wrap_arena_alloc(struct arena *arena, size_t size);
+struct bytes __wrap_arena_copy(struct arena *arena, struct bytes text);
 
 static bool fails(void)
 {
@@ -68,6 +72,17 @@ void __wrap_free(void *memory)
 {
     live -= memory != NULL;
     __real_free(memory);
+}
+
+/* An arena seldom asks for memory: what it gives may fail each time, too. */
+void *__wrap_arena_alloc(struct arena *arena, size_t size)
+{
+    return fails() ? NULL : __real_arena_alloc(arena, size);
+}
+
+struct bytes __wrap_arena_copy(struct arena *arena, struct bytes text)
+{
+    return fails() ? bytes_make(NULL, text.size) : __real_arena_copy(arena, text);
 }
 
 static bool pack(const struct folder *folder, struct buffer *record, struct flow_error *error)
@@ -143,7 +158,7 @@ static void test_edited(void **state)
     folder_write(&folder, "error", SPAN("reset\n"));
     folder_edit(&folder, "flow.json", "\"websocket\": null",
                 "\"websocket\": {\"messages\": [[1, true, 1.5, true, false]], \"n\": {\"base64\": "
-                "\"AAAA\"}, \"t\": \"\\u00e9\\n\", \"d\": {\"dict\": [[1, 2]]}}");
+                "\"AAAA\"}, \"t\": \"\\u00e9\\n\", \"d\": {\"dict\": [[{\"bytes\": \"k\"}, 2]]}}");
     folder_write(&folder, "messages/0001-server.bin", SPAN("one"));
     folder_write(&folder, "messages/0002-client.txt", SPAN("two"));
     pack_with_failures("an edited flow", &folder);
@@ -164,11 +179,66 @@ static void test_made(void **state)
     folder_close(&folder);
 }
 
+static void test_made_of_pairs(void **state)
+{
+    (void)state;
+    struct folder folder;
+    folder_open(&folder);
+    folder_write(&folder, "flow.json",
+                 SPAN("{\"dict\": [[\"type\", \"udp\"], [\"own\", [1, {\"dict\": [[\"k\", 2]]}]], "
+                      "[\"metadata\", {\"m\": 1}]], \"flowfs\": {\"member\": {\"x\": [1]}}}"));
+    folder_write(&folder, "messages/1-client.bin", SPAN("one"));
+    folder_write(&folder, "messages/1.5-server.txt", SPAN("two"));
+    pack_with_failures("a UDP flow told in pairs", &folder);
+    folder_close(&folder);
+}
+
+static void test_dns(void **state)
+{
+    (void)state;
+    struct folder folder;
+    folder_open(&folder);
+    folder_write(
+        &folder, "query.json",
+        SPAN("{\"id\": 1, \"query\": true, \"op_code\": 0, \"authoritative_answer\": false, "
+             "\"truncation\": false, \"recursion_desired\": true, "
+             "\"recursion_available\": false, \"reserved\": 0, \"response_code\": 0, "
+             "\"questions\": [{\"name\": \"a.test\", \"type\": 1, \"class_\": 1}], "
+             "\"answers\": [], \"authorities\": [], \"additionals\": [], "
+             "\"timestamp\": 1.5}"));
+    folder_write(&folder, "error", SPAN("no answer\n"));
+    pack_with_failures("a DNS flow", &folder);
+    folder_close(&folder);
+}
+
+/* Messages that flow.json holds, since one is odd, and files that were edited all the same. */
+static void test_odd_messages(void **state)
+{
+    (void)state;
+    struct folder folder;
+    struct buffer text = BUFFER_INIT;
+    static const char flow[] =
+        "{\"type\": \"tcp\", \"error\": {\"msg\": \"a\\rb\", \"timestamp\": 1}, \"messages\": "
+        "[[true, {\"bytes\": \"ping\"}, 1.5], \"none\", [false, \"text\", 2.5]], \"flowfs\": "
+        "{\"messages\": {\"size\": 1, \"crc32\": \"00000000\"}, \"odd\": [\"messages\"]}}";
+    buffer_append_text(&text, flow);
+    folder_open(&folder);
+    folder_write(&folder, "flow.json", buffer_bytes(&text));
+    folder_write(&folder, "messages/0001-server.txt", SPAN("pong"));
+    folder_write(&folder, "messages/0002-server.txt", SPAN("text"));
+    folder_write(&folder, "error", SPAN("other\n"));
+    buffer_free(&text);
+    folder_edit(&folder, "flow.json", "\"msg\": \"a\\rb\", ", "");
+    pack_with_failures("odd messages, edited", &folder);
+    folder_close(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_edited),
-        cmocka_unit_test(test_made),
+        cmocka_unit_test(test_edited),        cmocka_unit_test(test_made),
+        cmocka_unit_test(test_made_of_pairs), cmocka_unit_test(test_dns),
+        cmocka_unit_test(test_odd_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
