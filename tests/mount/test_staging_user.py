@@ -47,7 +47,8 @@ def own_mount():
         os.chown(folder / name, 65534, 65534)
 
     def run(commands, open_files=4096):
-        result = subprocess.run(["unshare", "-m", "sh", "-c", IN_A_MOUNT, "sh", commands, f"{open_files}"], cwd=folder, text=True,
+        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        result = subprocess.run([*apart, "sh", "-c", IN_A_MOUNT, "sh", commands, f"{open_files}"], cwd=folder, text=True,
                                 capture_output=True, errors="replace", timeout=300 * max(1, LONGER))
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
