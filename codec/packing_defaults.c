@@ -117,8 +117,12 @@ static enum flowdir_file main_file(const struct packing *packing)
     return FLOWDIR_FLOW;
 }
 
+/* What a mount sets in its inode numbers, to tell them from those of the files behind them. */
+#define INODE_OF_MOUNT ((uint64_t)1 << 63)
+
 /* A UUID of version 8 (RFC 9562): the same as long as the directory and what the flow asks for are
- * the same. Two flows that ask for the same in two directories are two. */
+ * the same, in @staging and in the folder behind it. Two flows that ask for the same in two
+ * directories are two. */
 static struct value *make_id(const struct packing *packing, uint64_t seed)
 {
     char text[40];
@@ -126,9 +130,10 @@ static struct value *make_id(const struct packing *packing, uint64_t seed)
     struct stat status = {0};
     if (!packing_read(packing, main_file(packing), &content))
         return NULL;
-    if (fstat(packing->directory, &status) == 0)
-        seed = bytes_hash(bytes_make(&status.st_ino, sizeof status.st_ino),
-                          seed ^ (uint64_t)status.st_dev << 8);
+    if (fstat(packing->directory, &status) == 0) {
+        uint64_t inode = status.st_ino & ~INODE_OF_MOUNT;
+        seed = bytes_hash(bytes_make(&inode, sizeof inode), seed);
+    }
     uint64_t high = bytes_hash(content, seed), low = bytes_hash(content, ~seed);
     snprintf(text, sizeof text,
              "%08" PRIx64 "-%04" PRIx64 "-8%03" PRIx64 "-%04" PRIx64 "-%012" PRIx64, high >> 32,

@@ -265,11 +265,32 @@ static bool accept_broken(struct set *set, struct set_home *home, const struct s
     return tell_mistakes(set, home, folder, packed->mistakes, error);
 }
 
+static bool is_on_disk(const struct set *set, const struct set_home *home)
+{
+    struct stat status;
+    char name[NAME_MAX + 1];
+    set_derived_name(name, set->name, SET_PACK_SUFFIX);
+    return fstatat(home->root, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A folder that never had a flow is most likely there for something else. */
+static bool accept_empty(struct set *set, const struct set_home *home, struct set_flows *flows)
+{
+    set_remove_derived(home, set->name, SET_ERRORS_SUFFIX);
+    set->errors = 0;
+    set->mistakes = 0;
+    atomic_store(&set->state, SETS_EMPTY);
+    take_flows(set, flows);
+    return true;
+}
+
 static bool accept(struct set *set, struct set_home *home, const struct stat *folder,
                    struct set_flows *flows, struct set_packed *packed, struct flow_error *error)
 {
     if (packed->mistakes)
         return accept_broken(set, home, folder, flows, packed, error);
+    if (flows->count == 0 && set->pack.descriptor < 0 && !is_on_disk(set, home))
+        return accept_empty(set, home, flows);
     if (!accept_good(set, home, folder, &packed->file, error))
         return false;
     take_flows(set, flows);
@@ -324,14 +345,6 @@ static bool walk_and_pack(struct set *set, struct set_home *home, int folder,
     set_file_drop(&packed.file, home->root);
     set_flows_free(&flows);
     return done;
-}
-
-static bool is_on_disk(const struct set *set, const struct set_home *home)
-{
-    struct stat status;
-    char name[NAME_MAX + 1];
-    set_derived_name(name, set->name, SET_PACK_SUFFIX);
-    return fstatat(home->root, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* *missing: there is no such folder. False with ESTALE if it changes under us. */

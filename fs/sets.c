@@ -308,6 +308,10 @@ static int duplicate_pack(const struct set *set, struct flow_error *error)
     case SETS_MISSING:
         flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET, "there is no set %.100s", set->name);
         break;
+    case SETS_EMPTY:
+        flow_error_set(error, ENOENT, FLOW_ERROR_NO_OFFSET, "there are no flows in %.100s",
+                       set->name);
+        break;
     case SETS_BROKEN:
         flow_error_set(error, EBADMSG, FLOW_ERROR_NO_OFFSET,
                        "%.60s has %zu mistake%s, see %.60s" SET_ERRORS_SUFFIX ": %.100s", set->name,

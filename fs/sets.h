@@ -79,6 +79,7 @@ bool sets_is_name(const char *name);
 
 enum sets_state {
     SETS_MISSING, /* no such set */
+    SETS_EMPTY,   /* there are no flows in it, and it has no NAME.mitm (ENOENT): it never had any */
     SETS_PACKED,  /* NAME.mitm can be read, there is no NAME.errors */
     SETS_BROKEN,  /* NAME.mitm cannot be read (EBADMSG); NAME.errors says why */
 };
