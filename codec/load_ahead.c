@@ -127,10 +127,10 @@ bool load_ahead_get(struct load_ahead *ahead, size_t number, struct load_ahead_f
     size_t i = number - ahead->starts[ahead->current - 1];
     struct loaded *loaded = &piece->flows[i];
     size_t start = i ? loaded[-1].made : 0;
-    *flow = (struct load_ahead_flow){
-        ahead->make ? NULL : &loaded->directory,
-        bytes_make(piece->text.data + start, loaded->made - start),
-    };
+    struct bytes made = {0};
+    if (loaded->made > start) /* else there may be no text at all */
+        made = bytes_make(piece->text.data + start, loaded->made - start);
+    *flow = (struct load_ahead_flow){ahead->make ? NULL : &loaded->directory, made};
     if (loaded->error.code)
         *error = loaded->error;
     return !loaded->error.code;

@@ -35,11 +35,25 @@ def fix(mount, tmp_path):
     return lambda flows: Staged(mount, tmp_path, flows, options=("--format-version", "17"))
 
 
-def mitmdump(folder, *arguments, **options):
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def mitmdump(folder, *arguments):
+    """Started; it is ended with the test."""
     command = ["mitmdump", "--ssl-insecure", "--set", f"confdir={folder / 'mitmproxy'}", *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **options
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    STARTED.append(process)
+    return process
 
 
 def replay(fix):
@@ -75,27 +89,10 @@ def record(folder, server):
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     wait_until(listens, 40)
-    subprocess.run(
-        [
-            "curl",
-            "-sS",
-            "-o",
-            "/dev/null",
-            "--noproxy",
-            "",
-            "-x",
-            f"http://127.0.0.1:{port}",
-            "-H",
-            "X-Token: secret",
-            "-H",
-            "Content-Type: application/json",
-            "-d",
-            '{"user": "jane"}',
-            f"http://127.0.0.1:{server.port}/api/users?page=1",
-        ],
-        check=True,
-        timeout=30,
-    )
+    request = ["-H", "X-Token: secret", "-H", "Content-Type: application/json", "-d", '{"user": "jane"}']
+    through = ["curl", "-sS", "-o", "/dev/null", "--noproxy", "", "-x", f"http://127.0.0.1:{port}"]
+    url = f"http://127.0.0.1:{server.port}/api/users?page=1"
+    subprocess.run([*through, *request, url], check=True, timeout=30)
     proxy.terminate()
     proxy.communicate(timeout=30)
     assert capture.stat().st_size > 0
