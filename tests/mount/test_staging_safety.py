@@ -143,15 +143,16 @@ def test_no_room_behind_a_mapping(cramped):
 @needs_root
 def test_unmounting_a_full_disk(cramped, small_disk):
     """It ends, and says that it could not write; the old flow file is whole."""
+    # The flow has room on the disk, but not its flow file beside it.
     good = (small_disk / "set.mitm").read_bytes()
-    replace_file(cramped.files[1], body(1, 1, 400_000))
+    replace_file(cramped.files[1], body(1, 1, 600_000))
     fill(cramped.staging / ".filler")
     cramped.process.send_signal(signal.SIGTERM)
     cramped.process.wait(20)
     assert "No space left" in cramped.said.read_text()
     assert (small_disk / "set.mitm").read_bytes() == good
     assert (small_disk / "set" / os.path.relpath(cramped.files[1], cramped.staging / "set")).read_bytes() \
-        == body(1, 1, 400_000)
+        == body(1, 1, 600_000)
     cramped.kill()
 
 

@@ -256,8 +256,8 @@ def test_copies_in(fix, command):
             flows = fix.mounted.flows() if source else sorted(fix.set.iterdir())
             run(*command.split(), *map(str, flows), f"{other}/")
         assert (fix.root / "other.mitm").read_bytes() == records
-        shutil.rmtree(other)
-        other.mkdir()
+        for each in other.iterdir():
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
         assert (fix.root / "other.mitm").read_bytes() == b""
 
 
