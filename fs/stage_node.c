@@ -254,6 +254,24 @@ static bool stands_at(const struct stage_node *node, const struct stage_node *pa
     return node->parent == parent && node->name && strcmp(node->name, name) == 0;
 }
 
+/* The node of the file with that status, which is `*fresh` (taken then) if it is not known yet. It
+ * has one lookup more. */
+static struct stage_node *look_up(struct stage_nodes *nodes, const struct stat *status,
+                                  struct stage_node **fresh)
+{
+    struct stage_node *node = stage_node_search(nodes, status);
+    if (!node) {
+        node = *fresh;
+        *fresh = NULL;
+        node->device = status->st_dev;
+        node->inode = status->st_ino;
+        enter_table(nodes, node);
+        enter_ring(nodes, node);
+    }
+    node->lookups++;
+    return node;
+}
+
 /* Without the lock, from here on. */
 
 void stage_node_drop_reference(struct stage_nodes *nodes, struct stage_node *node)
@@ -278,16 +296,7 @@ static struct stage_node *remember(struct stage_nodes *nodes, struct stage_node 
         return NULL;
     }
     pthread_mutex_lock(&nodes->lock);
-    struct stage_node *node = stage_node_search(nodes, status);
-    if (!node) {
-        node = fresh;
-        fresh = NULL;
-        node->device = status->st_dev;
-        node->inode = status->st_ino;
-        enter_table(nodes, node);
-        enter_ring(nodes, node);
-    }
-    node->lookups++;
+    struct stage_node *node = look_up(nodes, status, &fresh);
     if (!stands_at(node, parent, name) && node != nodes->top && !is_below(parent, node)) {
         set_place(nodes, node, parent, copy);
         copy = NULL;
@@ -330,16 +339,7 @@ struct stage_node *stage_node_of_descriptor(struct stage_nodes *nodes, int descr
         return NULL;
     }
     pthread_mutex_lock(&nodes->lock);
-    struct stage_node *node = stage_node_search(nodes, status);
-    if (!node) {
-        node = fresh;
-        fresh = NULL;
-        node->device = status->st_dev;
-        node->inode = status->st_ino;
-        enter_table(nodes, node);
-        enter_ring(nodes, node);
-    }
-    node->lookups++;
+    struct stage_node *node = look_up(nodes, status, &fresh);
     /* Its name, if it has one, is not ours to know: it keeps its descriptors. */
     set_place(nodes, node, NULL, NULL);
     set_derived(node);
