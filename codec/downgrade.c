@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 struct downgrading {
     struct value *state;
@@ -87,8 +88,44 @@ static bool drop_transport(const struct downgrading *downgrading, struct value *
            (tell(downgrading, "that its connection is not TCP cannot be told in version 17"), true);
 }
 
+/* mitmproxy 8.1.1, which stops at version 17, refuses a whole file for a member that it does not
+ * know: these are all that it knows (Flow._stateobject_attributes and those of its classes). */
+static bool is_known_in_17(struct bytes name)
+{
+    static const char *const known[] = {
+        "backup",      "client_conn",       "comment",   "error",
+        "id",          "intercepted",       "is_replay", "marked",
+        "messages",    "metadata",          "request",   "response",
+        "server_conn", "timestamp_created", "type",      "version",
+        "websocket",
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (bytes_equal_text(name, known[i]))
+            return true;
+    return false;
+}
+
+static void drop_unknown(const struct downgrading *downgrading)
+{
+    struct value *next;
+    for (struct value *member = downgrading->state->first; member; member = next) {
+        char text[160], name[65];
+        struct bytes key = value_string(member->key);
+        next = member->next;
+        if (is_known_in_17(key))
+            continue;
+        snprintf(name, sizeof name, "%.*s", (int)(key.size < 64 ? key.size : 64),
+                 key.size ? (const char *)key.data : "");
+        snprintf(text, sizeof text, "its member \"%s\" is unknown in version 17 and left out",
+                 name);
+        value_remove(downgrading->state, member);
+        tell(downgrading, text);
+    }
+}
+
 static bool to_17(struct downgrading *downgrading)
 {
+    drop_unknown(downgrading);
     const struct value *mode = value_pop(downgrading->client, "proxy_mode");
     if (bytes_equal_text(value_string(value_get(downgrading->state, "type")), "udp")) {
         flow_error_set(downgrading->error, ENOTSUP, FLOW_ERROR_NO_OFFSET,

@@ -101,7 +101,7 @@ struct value *value_item(const struct value *list, size_t index)
     return item;
 }
 
-static void unlink_child(struct value *parent, struct value *child)
+void value_remove(struct value *parent, struct value *child)
 {
     *(child->previous ? &child->previous->next : &parent->first) = child->next;
     *(child->next ? &child->next->previous : &parent->last) = child->previous;
@@ -133,7 +133,7 @@ struct value *value_pop(struct value *dict, const char *key)
 {
     struct value *member = value_get(dict, key);
     if (member)
-        unlink_child(dict, member);
+        value_remove(dict, member);
     return member;
 }
 

@@ -87,6 +87,9 @@ struct value *value_item(const struct value *list, size_t index);
  * key: borrowed. False if dict or member is NULL or there is no memory. */
 bool value_set(struct arena *arena, struct value *dict, const char *key, struct value *member);
 
+/* Takes a member or item out of the dict or list that it is in. */
+void value_remove(struct value *parent, struct value *child);
+
 /* Takes the member out and returns it, or NULL if there is none. */
 struct value *value_pop(struct value *dict, const char *key);
 

@@ -62,6 +62,18 @@ def test_versions_say_which_they_are(version):
     assert states(newest) == states(flowcat(SAMPLE).stdout)
 
 
+def test_what_version_17_does_not_know(tmp_path):
+    """mitmproxy 8 refuses a whole file for a member that it does not know: it is left out, and told."""
+    flow = {**http_flow(1), "from_the_future": {"a": 1}, "another": "b"}
+    write(tmp_path / "new.mitm", flow)
+    result = flowcat("--format-version", "17", tmp_path / "new.mitm")
+    assert [each.id for each in read_with_mitmproxy(result.stdout)] == [flow["id"]]
+    for name in ("from_the_future", "another"):
+        assert f'its member "{name}" is unknown in version 17 and left out' in result.stderr.decode()
+    (kept,) = states(flowcat("--format-version", "18", tmp_path / "new.mitm").stdout)
+    assert kept["from_the_future"] == {"a": 1}
+
+
 def test_udp_has_no_place_in_version_17():
     result = flowcat("--format-version", "17", CAPTURES / "types.mitm", code=4)
     assert b"18 can hold them" in result.stderr
