@@ -120,14 +120,20 @@ static int open_path_once(struct stage_nodes *nodes, struct stage_node *node,
     return -1;
 }
 
+/* Who renames or removes the file has given it its descriptor before: if its name is another one
+ * meanwhile, that is there. */
 static int open_path(struct stage_nodes *nodes, struct stage_node *node, struct flow_error *error)
 {
     int descriptor = -1;
-    for (int i = 0; i < TRIES && descriptor < 0 && !error->code; i++)
+    for (int i = 0; i < TRIES && descriptor < 0 && !error->code; i++) {
         descriptor = open_path_once(nodes, node, error);
+        if (descriptor >= 0)
+            return stage_node_put_descriptor(nodes, node, STAGE_PATH, descriptor);
+        descriptor = atomic_load(&node->descriptors[STAGE_PATH]);
+    }
     if (descriptor < 0)
         fail(error, ESTALE, "the file has been removed or replaced behind the mount");
-    return descriptor < 0 ? -1 : stage_node_put_descriptor(nodes, node, STAGE_PATH, descriptor);
+    return descriptor;
 }
 
 /* The one for the use, or another that will do. */
