@@ -123,15 +123,20 @@ static bool pack_message(const struct packing *packing, const struct packing_sid
            packing_trailers(packing, side);
 }
 
+/* port 0: that of the scheme, which is the one that was captured. */
 static bool put_address(const struct packing *packing, struct value *request, struct bytes host,
                         uint16_t port)
 {
     struct arena *arena = packing->arena;
-    struct bytes scheme = bytes_of(port == 443 ? "https" : "http");
+    bool captured_tls = value_is_true(value_get(value_get(packing->state, "server_conn"), "tls"));
+    bool tls = port ? port == 443 : captured_tls;
+    struct bytes scheme = bytes_of(tls ? "https" : "http");
     return packing_put(packing, request, FLOWDIR_REQUEST, "scheme", value_bytes(arena, scheme)) &&
            packing_put(packing, request, FLOWDIR_REQUEST, "host", value_text(arena, host)) &&
            packing_put(packing, request, FLOWDIR_REQUEST, "port",
-                       value_int(arena, port ? port : 80));
+                       value_int(arena, port  ? port
+                                        : tls ? 443
+                                              : 80));
 }
 
 /* HTTP/1.1 asks for a Host field. */

@@ -111,6 +111,12 @@ static bool time_flow(struct har_writer *writer, const struct flow *flow, struct
     timings->receive = response->state && response->timestamp_end > 0
                            ? 1000 * (response->timestamp_end - response->timestamp_start)
                            : 0;
+    /* A response that began before its request ended, as in what came from HAR: each moment counts
+     * once, and no phase is below nothing. */
+    if (timings->wait < 0) {
+        timings->send = timings->send + timings->wait > 0 ? timings->send + timings->wait : 0;
+        timings->wait = 0;
+    }
     return time_connection(writer, flow->server_connection, timings);
 }
 

@@ -8,6 +8,8 @@
  * - A body is text only if reading the entry gives the same bytes again; otherwise it is base64,
  *   also in postData (`encoding`, as in content). mitmproxy's text may have other bytes.
  * - Content of a request of any method is kept; mitmproxy knows POST, PUT and PATCH.
+ * - No phase of `timings` is negative, and `time` is their sum: where a response began before its
+ *   request ended, as in what was read from HAR, mitmproxy counts that time twice.
  * - Cookies have `expires` where Set-Cookie has a date.
  * - `connection` names the server's connection, `comment` is the flow's.
  * - A response that never came has `size` and `mimeType` in its content, and serverIPAddress is

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +173,15 @@ static enum exit_code index_captures(struct server *server)
     return open_views(server);
 }
 
+/* A second mount would have the first one's root for the files of its `@staging`. */
+static bool is_mounted_already(const char *mountpoint)
+{
+    char control[PATH_MAX];
+    int length = snprintf(control, sizeof control, "%s/%s/%s", mountpoint, CONTROL_DIRECTORY_NAME,
+                          control_file_name(CONTROL_CAPTURES));
+    return length < (int)sizeof control && access(control, F_OK) == 0;
+}
+
 static enum exit_code make_mountpoint(struct server *server)
 {
     const struct options *options = &server->options;
@@ -189,6 +199,13 @@ static enum exit_code make_mountpoint(struct server *server)
     }
     if (!S_ISDIR(status.st_mode)) {
         fprintf(stderr, "flowfs: the mount point %s is no folder\n", options->mountpoint);
+        return EXIT_MOUNTPOINT;
+    }
+    if (is_mounted_already(options->mountpoint)) {
+        fprintf(stderr,
+                "flowfs: the mount point %s is a mount of flowfs already; unmount it, or choose "
+                "another folder\n",
+                options->mountpoint);
         return EXIT_MOUNTPOINT;
     }
     server->mountpoint = realpath(options->mountpoint, NULL);

@@ -38,8 +38,8 @@ const char options_help[] =
     "    -h, --help              print this\n"
     "    -V, --version           print the versions of flowfs and FUSE\n"
     "\n"
-    "Exit codes: 0 mounted, 1 wrong usage, 2 a capture cannot be read, 3 the mount point cannot\n"
-    "or the staging folder be used, 4 mounting failed.\n"
+    "Exit codes: 0 mounted, 1 wrong usage, 2 a capture cannot be read, 3 the mount point or\n"
+    "the staging folder cannot be used, 4 mounting failed.\n"
     "To unmount: umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT where you are not root.\n";
 
 enum long_option {

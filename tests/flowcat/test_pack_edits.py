@@ -63,6 +63,15 @@ def test_request_line(plain, line, expected):
         )  # as mitmproxy writes addresses
 
 
+def test_a_bare_path_keeps_tls(plain):
+    """Where the request line does not say, the Host field says which host, and the connection which scheme."""
+    text = json.loads((plain.path / "flow.json").read_text())
+    text["server_conn"]["tls"] = True
+    plain.write("flow.json", json.dumps(text).encode())
+    plain.edit("request.headers", b"GET http://example.com/1 HTTP/1.1", b"GET /1 HTTP/1.1")
+    assert plain.flow().request.url == "https://example.com/1"
+
+
 def test_tunnel(plain):
     plain.write("request.headers", b"CONNECT example.net:8443 HTTP/1.1\n")
     assert plain.changes() == {

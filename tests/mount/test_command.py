@@ -155,6 +155,15 @@ def test_unmounting_ends_the_daemon(mount):
     assert mounted.process.wait(20) == 0
 
 
+def test_mounted_already(mount, run):
+    """A mount upon a mount would take the lower one's root for its staging folder."""
+    mounted = mount(CAPTURES / "tcp.mitm")
+    result = run(CAPTURES / "sample.mitm", mounted.path)
+    assert result.returncode == 3
+    assert "is a mount of flowfs already; unmount it" in result.stderr
+    assert count(mounted.path) == 2
+
+
 def test_relative_paths(run, tmp_path):
     """The daemon leaves its directory; what it was given from there stays right."""
     shutil.copy(CAPTURES / "tcp.mitm", tmp_path / "a.mitm")
