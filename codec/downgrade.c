@@ -105,27 +105,58 @@ static bool is_known_in_17(struct bytes name)
     return false;
 }
 
+/* Takes a member out and tells why. */
+static void drop(const struct downgrading *downgrading, struct value *dict, struct value *member,
+                 const char *why)
+{
+    char text[200], name[65];
+    struct bytes key = value_string(member->key);
+    snprintf(name, sizeof name, "%.*s", (int)(key.size < 64 ? key.size : 64),
+             key.size ? (const char *)key.data : "");
+    snprintf(text, sizeof text, "its member \"%s\" %s and is left out", name, why);
+    value_remove(dict, member);
+    tell(downgrading, text);
+}
+
 static void drop_unknown(const struct downgrading *downgrading)
 {
     struct value *next;
     for (struct value *member = downgrading->state->first; member; member = next) {
-        char text[160], name[65];
-        struct bytes key = value_string(member->key);
         next = member->next;
-        if (is_known_in_17(key))
-            continue;
-        snprintf(name, sizeof name, "%.*s", (int)(key.size < 64 ? key.size : 64),
-                 key.size ? (const char *)key.data : "");
-        snprintf(text, sizeof text, "its member \"%s\" is unknown in version 17 and left out",
-                 name);
-        value_remove(downgrading->state, member);
-        tell(downgrading, text);
+        if (!is_known_in_17(value_string(member->key)))
+            drop(downgrading, downgrading->state, member, "is unknown in version 17");
+    }
+}
+
+static bool holds_bytes(const struct value *value)
+{
+    if (value_is(value, VALUE_BYTES) || value_is(value->key, VALUE_BYTES))
+        return true;
+    for (const struct value *child = value->first; child; child = child->next)
+        if (holds_bytes(child))
+            return true;
+    return false;
+}
+
+/* Its reader also refuses a file for metadata that JSON could not hold (stateobject.py, _process).
+ */
+static void drop_bytes_of_metadata(const struct downgrading *downgrading)
+{
+    struct value *metadata = value_get(downgrading->state, "metadata");
+    struct value *next;
+    for (struct value *member = value_is(metadata, VALUE_DICT) ? metadata->first : NULL; member;
+         member = next) {
+        next = member->next;
+        if (holds_bytes(member))
+            drop(downgrading, metadata, member,
+                 "has bytes in it, which metadata of version 17 has not");
     }
 }
 
 static bool to_17(struct downgrading *downgrading)
 {
     drop_unknown(downgrading);
+    drop_bytes_of_metadata(downgrading);
     const struct value *mode = value_pop(downgrading->client, "proxy_mode");
     if (bytes_equal_text(value_string(value_get(downgrading->state, "type")), "udp")) {
         flow_error_set(downgrading->error, ENOTSUP, FLOW_ERROR_NO_OFFSET,

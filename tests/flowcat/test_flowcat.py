@@ -69,9 +69,28 @@ def test_what_version_17_does_not_know(tmp_path):
     result = flowcat("--format-version", "17", tmp_path / "new.mitm")
     assert [each.id for each in read_with_mitmproxy(result.stdout)] == [flow["id"]]
     for name in ("from_the_future", "another"):
-        assert f'its member "{name}" is unknown in version 17 and left out' in result.stderr.decode()
+        assert f'its member "{name}" is unknown in version 17 and is left out' in result.stderr.decode()
     (kept,) = states(flowcat("--format-version", "18", tmp_path / "new.mitm").stdout)
     assert kept["from_the_future"] == {"a": 1}
+
+
+def test_metadata_that_version_17_refuses(tmp_path):
+    """Its reader takes what JSON could hold, and of bytes refuses the whole file."""
+    metadata = {"kept": [1, None, "s", {"a": True}], "bytes": b"x", "nested": [1, {"deep": [b"x"]}]}
+    flow = {**http_flow(1), "metadata": metadata}
+    write(tmp_path / "new.mitm", flow)
+    result = flowcat("--format-version", "17", tmp_path / "new.mitm")
+    (read,) = read_with_mitmproxy(result.stdout)
+    assert read.metadata == {"kept": metadata["kept"]}
+    assert result.stderr.decode().count("has bytes in it") == 2
+
+
+@needs_corpus
+def test_all_types_in_version_17():
+    written = flowcat("--format-version", "17", CORPUS / "all-types-21.mitm", code=4)  # UDP is left out
+    kept = [json.loads(line) for line in flowcat("-t", "jsonl", CORPUS / "all-types-21.mitm").stdout.splitlines()]
+    assert [flow.id for flow in read_with_mitmproxy(written.stdout)] == [
+        flow["id"] for flow in kept if flow["type"] != "udp"]
 
 
 def test_udp_has_no_place_in_version_17():
