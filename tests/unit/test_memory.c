@@ -1,5 +1,6 @@
 /* No memory: each allocation of a whole pass over captures fails in turn, alone or with all that
  * follow. The answer is ENOMEM, or the same as with memory; nothing leaks, nothing crashes. */
+#include "failing_memory.h"
 #include "support.h"
 
 #include "flowdir.h"
@@ -7,61 +8,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-/* Allocation number `fail_at` fails (0: none), as --wrap at linking makes possible; if `fail_all`
- * those that follow, too. */
-static size_t allocations, fail_at;
-static bool fail_all;
-static int live;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void __real_free(void *memory);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void __wrap_free(void *memory);
-
-/* As malloc does, this says why. jansson's allocations are not among them: it drops characters of a
- * string that it has no room for, and says nothing. */
-static bool fails(void)
-{
-    allocations++;
-    bool failing = fail_at && (fail_all ? allocations >= fail_at : allocations == fail_at);
-    if (failing)
-        errno = ENOMEM;
-    return failing;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    void *memory = fails() ? NULL : __real_malloc(size);
-    live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    void *memory = fails() ? NULL : __real_calloc(count, size);
-    live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    if (fails())
-        return NULL;
-    live += memory == NULL;
-    return __real_realloc(memory, size);
-}
-
-void __wrap_free(void *memory)
-{
-    live -= memory != NULL;
-    __real_free(memory);
-}
 
 /* What a pass has seen, as one number. */
 struct pass {

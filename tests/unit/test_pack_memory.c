@@ -1,78 +1,17 @@
 /* No memory: each allocation of packing fails in turn, alone or with all that follow. The answer is
  * ENOMEM, or the same as with memory; nothing leaks, nothing crashes. */
+#include "failing_memory.h"
 #include "pack_support.h"
 
 #include "tnet.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-/* Allocation number `fail_at` fails (0: none), as --wrap at linking makes possible; if `fail_all`
- * those that follow, too. */
-static size_t allocations, fail_at;
-static bool fail_all;
-static int live;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_reallocarray(void *memory, size_t count, size_t size);
-void __real_free(void *memory);
 void *__real_arena_alloc(struct arena *arena, size_t size);
 struct bytes __real_arena_copy(struct arena *arena, struct bytes text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_reallocarray(void *memory, size_t count, size_t size);
-void __wrap_free(void *memory);
 void *__wrap_arena_alloc(struct arena *arena, size_t size);
 struct bytes __wrap_arena_copy(struct arena *arena, struct bytes text);
-
-static bool fails(void)
-{
-    allocations++;
-    bool failing = fail_at && (fail_all ? allocations >= fail_at : allocations == fail_at);
-    if (failing)
-        errno = ENOMEM;
-    return failing;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    void *memory = fails() ? NULL : __real_malloc(size);
-    live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    void *memory = fails() ? NULL : __real_calloc(count, size);
-    live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    if (fails())
-        return NULL;
-    live += memory == NULL;
-    return __real_realloc(memory, size);
-}
-
-void *__wrap_reallocarray(void *memory, size_t count, size_t size)
-{
-    if (fails())
-        return NULL;
-    live += memory == NULL;
-    return __real_reallocarray(memory, count, size);
-}
-
-void __wrap_free(void *memory)
-{
-    live -= memory != NULL;
-    __real_free(memory);
-}
 
 /* An arena seldom asks for memory: what it gives may fail each time, too. */
 void *__wrap_arena_alloc(struct arena *arena, size_t size)

@@ -1,84 +1,12 @@
 /* No memory: each allocation of opening sets, packing an edit, converting and closing fails in
  * turn, alone or with all that follow. Nothing crashes or leaks, NAME.mitm on disk is the old file
  * or the new one, and with memory again all is as it should be. */
+#include "failing_memory.h"
 #include "sets_support.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-/* Allocation number `fail_at` fails (0: none), as --wrap at linking makes possible; if `fail_all`
- * those that follow, too. */
-static _Atomic size_t allocations, fail_at;
-static atomic_bool fail_all;
-static _Atomic int live;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_reallocarray(void *memory, size_t count, size_t size);
-char *__real_strdup(const char *text);
-void __real_free(void *memory);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_reallocarray(void *memory, size_t count, size_t size);
-char *__wrap_strdup(const char *text);
-void __wrap_free(void *memory);
-
-static bool fails(void)
-{
-    size_t number = ++allocations;
-    bool failing = fail_at && (fail_all ? number >= fail_at : number == fail_at);
-    if (failing)
-        errno = ENOMEM;
-    return failing;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    void *memory = fails() ? NULL : __real_malloc(size);
-    live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    void *memory = fails() ? NULL : __real_calloc(count, size);
-    live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    if (fails())
-        return NULL;
-    live += memory == NULL;
-    return __real_realloc(memory, size);
-}
-
-void *__wrap_reallocarray(void *memory, size_t count, size_t size)
-{
-    if (fails())
-        return NULL;
-    live += memory == NULL;
-    return __real_reallocarray(memory, count, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    char *copy = fails() ? NULL : __real_strdup(text);
-    live += copy != NULL;
-    return copy;
-}
-
-void __wrap_free(void *memory)
-{
-    live -= memory != NULL;
-    __real_free(memory);
-}
 
 static const struct test_flow first = {.id = "first", .start = "1700000200.5"};
 static const struct test_flow second = {.id = "second", .start = "1700000100.5"};

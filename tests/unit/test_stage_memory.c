@@ -1,5 +1,6 @@
 /* No memory: each allocation of what the stage does fails in turn, alone or with all that follow.
  * Nothing crashes or leaks, no node is left over, and what fails says ENOMEM. */
+#include "failing_memory.h"
 #include "stage_support.h"
 
 #include "stage_inside.h"
@@ -7,80 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-/* Allocation number `fail_at` fails (0: none), as --wrap at linking makes possible; if `fail_all`
- * those that follow, too. Only those of this thread: the packer's come when they come. */
-static size_t allocations, fail_at;
-static bool fail_all;
-static _Thread_local bool is_tested;
-static _Atomic int live;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__real_reallocarray(void *memory, size_t count, size_t size);
-void __real_free(void *memory);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-void *__wrap_reallocarray(void *memory, size_t count, size_t size);
-char *__wrap_strdup(const char *text);
-void __wrap_free(void *memory);
-
-static bool fails(void)
-{
-    if (!is_tested)
-        return false;
-    size_t number = ++allocations;
-    bool failing = fail_at && (fail_all ? number >= fail_at : number == fail_at);
-    if (failing)
-        errno = ENOMEM;
-    return failing;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    void *memory = fails() ? NULL : __real_malloc(size);
-    live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    void *memory = fails() ? NULL : __real_calloc(count, size);
-    live += memory != NULL;
-    return memory;
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    if (fails())
-        return NULL;
-    live += memory == NULL;
-    return __real_realloc(memory, size);
-}
-
-void *__wrap_reallocarray(void *memory, size_t count, size_t size)
-{
-    if (fails())
-        return NULL;
-    live += memory == NULL;
-    return __real_reallocarray(memory, count, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    char *copy = __wrap_malloc(strlen(text) + 1);
-    return copy ? strcpy(copy, text) : NULL;
-}
-
-void __wrap_free(void *memory)
-{
-    live -= memory != NULL;
-    __real_free(memory);
-}
 
 static bool step(bool done, const struct flow_error *error)
 {
@@ -207,6 +135,7 @@ static void work_without(size_t number, bool all)
 static void each_allocation_fails(void **state)
 {
     (void)state;
+    only_tested = true; /* the packer's allocations come when they come */
     work_without(0, false);
     size_t needed = allocations;
     print_message("# %zu allocations\n", needed);
